@@ -1,0 +1,1 @@
+"""Triangle and tetrahedron meshes: topology, location, transfer, morphing."""

@@ -1,0 +1,1 @@
+"""Small-strain elasto-plasticity."""
