@@ -1,0 +1,1 @@
+"""Storage, lineage and queries: the only code that touches files."""

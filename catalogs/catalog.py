@@ -1,0 +1,315 @@
+"""The catalog of one project: publish, open and find immutable artifacts by their keys."""
+
+import fcntl
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+import xarray as xr
+import zarr.storage
+
+from catalogs import arrays, environment, queries, reading
+from catalogs.database import artifacts, edges, engine_for, metadata
+from catalogs.database import parts as parts_table
+from catalogs.failures import storage_errors
+from catalogs.keys import plain
+from kernels.errors import InputError
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is known about an artifact besides its numbers: the recipe of its key, the time it took, what it
+    measured.
+    """
+
+    stage: str
+    version: int
+    config: Mapping[str, Any]
+    inputs: Mapping[str, str]
+    started: datetime
+    seconds: float
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    literature: Sequence[str] = ()
+
+
+class Catalog(queries.Queries):
+    """Artifacts of a project folder: data in `store/`, one row each in the database; what has no row does not
+    exist.
+
+    Raises InputError where the folder cannot be used, or does not exist and `create` is false.
+    """
+
+    def __init__(self, project: Path, database: str | None = None, create: bool = True) -> None:
+        self.project = Path(project)
+        self.store = self.project / "store"
+        if not create and not (self.project / "catalog.db").is_file() and database is None:
+            raise InputError(
+                f"there is no catalog in {self.project}: run `pushforward run surrogate --project "
+                f"{self.project}` first, "
+                "or name another folder with --project"
+            )
+        with storage_errors("opening the catalog", self.project):
+            if self.project.exists() and not self.project.is_dir():
+                raise InputError(f"the project {self.project} is a file: name a folder with --project")
+            for folder in (self.private, self.part_folder):
+                folder.mkdir(parents=True, exist_ok=True)
+            self.engine = engine_for(database, self.project)
+            with self.lock():
+                metadata.create_all(self.engine)
+
+    def close(self) -> None:
+        """Give back the database connections."""
+        self.engine.dispose()
+
+    @property
+    def private(self) -> Path:
+        """Where data are written before they are published."""
+        return self.store / ".private"
+
+    @property
+    def part_folder(self) -> Path:
+        """Where finished parts of split stages lie."""
+        return self.store / "parts"
+
+    def path(self, key: str) -> Path:
+        """Folder of an artifact's data."""
+        return self.store / f"{key}.zarr"
+
+    def part_path(self, key: str) -> Path:
+        """File of a part."""
+        return self.part_folder / f"{key}.zip"
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the store alone, between processes; given back by the system when a process is killed."""
+        with (self.store / ".lock").open("a") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+
+    @contextmanager
+    def _private_place(self) -> Iterator[Path]:
+        place = self.private / f"{environment.process_name()}.{uuid.uuid4().hex}"
+        place.mkdir()
+        try:
+            yield place
+        finally:
+            shutil.rmtree(place, ignore_errors=True)
+
+    # --- artifacts
+
+    def publish(self, key: str, dataset: xr.Dataset, record: Record) -> None:
+        """Write a dataset and make it visible as the artifact `key`; nothing happens where the key is there
+        already.
+
+        Raises InputError where the disk is full or read-only; the catalog is then as it was.
+        """
+        with (
+            storage_errors(f"writing the result of stage {record.stage!r}", self.project),
+            self._private_place() as place,
+        ):
+            arrays.write_dataset(zarr.storage.LocalStore(place / "data"), dataset)
+            self._publish(key, place / "data", _schema(dataset), record)
+
+    def publish_parts(self, key: str, part_keys: Sequence[str], record: Record) -> None:
+        """Join finished parts, in that order, into the artifact `key`, in bounded memory.
+
+        Raises InputError where parts disagree or are damaged, or the disk is full or read-only.
+        """
+        pieces = _StoredParts(self, part_keys)
+        with (
+            storage_errors(f"writing the result of stage {record.stage!r}", self.project),
+            self._private_place() as place,
+        ):
+            arrays.write_parts(zarr.storage.LocalStore(place / "data"), pieces)
+            schema = _schema(reading.open_dataset(place / "data", f"result of stage {record.stage!r}"))
+            self._publish(key, place / "data", schema, record)
+
+    def _publish(self, key: str, data: Path, schema: dict[str, Any], record: Record) -> None:
+        size = _sync_tree(data)
+        row = {
+            "key": key,
+            "stage": record.stage,
+            "stage_version": record.version,
+            "config": plain(record.config),
+            "started": record.started.isoformat(),
+            "created": datetime.now(UTC).isoformat(),
+            "seconds": record.seconds,
+            "host": environment.host(),
+            "user": environment.user(),
+            "code_version": environment.code_version(),
+            "packages": environment.package_versions(),
+            "metrics": plain(record.metrics),
+            "literature": list(record.literature),
+            "schema": schema,
+            "bytes": size,
+        }
+        lines = [{"key": key, "name": name, "input_key": used} for name, used in record.inputs.items()]
+        with self.lock():
+            if self.exists(key):
+                return
+            if self.path(key).exists():
+                self.path(key).rename(data.parent / "orphan")
+            data.rename(self.path(key))
+            try:
+                with self.engine.begin() as connection:
+                    connection.execute(sa.insert(artifacts), row)
+                    if lines:
+                        connection.execute(sa.insert(edges), lines)
+            except BaseException:
+                self.path(key).rename(data)
+                raise
+
+    def exists(self, key: str) -> bool:
+        """Whether the artifact is published."""
+        with self.engine.connect() as connection:
+            return (
+                connection.execute(sa.select(artifacts.c.key).where(artifacts.c.key == key)).first()
+                is not None
+            )
+
+    def open(self, key: str) -> xr.Dataset:
+        """The artifact's dataset: large arrays lazy, as dask arrays of the stored chunks.
+
+        Raises InputError where the artifact is unknown, or its data are missing or damaged.
+        """
+        full = self.resolve(key)
+        stage = self._stage_of(full)
+        if not self.path(full).is_dir():
+            raise InputError(
+                f"the data of artifact {full} (stage {stage!r}) are gone from {self.store}: put the "
+                "folder back, or remove "
+                f"its entry with `pushforward catalog gc --remove {full[:12]}` and run again"
+            )
+        return reading.open_dataset(self.path(full), f"artifact {full[:12]} (stage {stage!r})")
+
+    def remove(self, key: str) -> list[str]:
+        """Take an artifact and everything made from it out of the catalog; returns the removed keys.
+
+        Raises InputError where the key is unknown.
+        """
+        table = self.lineage(key)
+        doomed = list(dict.fromkeys(table.loc[table["direction"] != "input", "key"]))
+        with storage_errors("removing artifacts", self.project), self.lock(), self._private_place() as place:
+            with self.engine.begin() as connection:
+                connection.execute(sa.delete(artifacts).where(artifacts.c.key.in_(doomed)))
+                connection.execute(sa.delete(edges).where(edges.c.key.in_(doomed)))
+            for one in doomed:
+                if self.path(one).exists():
+                    self.path(one).rename(place / one)
+        return doomed
+
+    # --- parts of split stages
+
+    def publish_part(
+        self, key: str, dataset: xr.Dataset, stage: str, artifact: str, owner: str, seconds: float
+    ) -> None:
+        """Write one finished part of the artifact that will be `artifact`, as one file, and record it.
+
+        Raises InputError where the disk is full or read-only.
+        """
+        doing = f"writing a part of stage {stage!r}"
+        with storage_errors(doing, self.project), self._private_place() as place:
+            file = place / "part.zip"
+            store = zarr.storage.ZipStore(file, mode="w")
+            try:
+                arrays.write_dataset(store, dataset)
+            finally:
+                store.close()
+            _sync(file)
+            row = {
+                "key": key,
+                "stage": stage,
+                "artifact": artifact,
+                "owner": owner,
+                "created": datetime.now(UTC).isoformat(),
+                "seconds": seconds,
+                "sizes": {str(dim): int(size) for dim, size in dataset.sizes.items()},
+                "bytes": file.stat().st_size,
+            }
+            with self.lock():
+                file.rename(self.part_path(key))
+                with self.engine.begin() as connection:
+                    connection.execute(sa.delete(parts_table).where(parts_table.c.key == key))
+                    connection.execute(sa.insert(parts_table), row)
+
+    def claim_part(self, key: str, artifact: str, owner: str) -> bool:
+        """Whether a part is finished; if so it belongs to `owner` from now on, and is not collected while
+        that lives.
+        """
+        if not self.part_path(key).is_file():
+            return False
+        with storage_errors("claiming a finished part", self.project), self.engine.begin() as connection:
+            change = (
+                sa.update(parts_table).where(parts_table.c.key == key).values(owner=owner, artifact=artifact)
+            )
+            return connection.execute(change).rowcount == 1
+
+    def load_part(self, key: str, names: Sequence[str] | None = None) -> xr.Dataset:
+        """A finished part, in memory, optionally of some variables only.
+
+        Raises InputError where it is missing or damaged.
+        """
+        return reading.load_zip(
+            self.part_path(key), f"part {key[:12]}", None if names is None else list(names)
+        )
+
+
+class _StoredParts:
+    """Finished parts in order, as the streamed writer reads them."""
+
+    def __init__(self, catalog: Catalog, keys: Sequence[str]) -> None:
+        if not keys:
+            raise InputError("nothing to join: expected at least one sample, got none")
+        self._catalog, self._keys = catalog, list(keys)
+        self._sizes = catalog.part_sizes(self._keys)
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def sizes(self, number: int) -> Mapping[str, int]:
+        return self._sizes[self._keys[number]]
+
+    def load(self, number: int, names: Sequence[str] | None = None) -> xr.Dataset:
+        return self._catalog.load_part(self._keys[number], names)
+
+
+def _schema(dataset: xr.Dataset) -> dict[str, Any]:
+    variables = {}
+    for name, variable in dataset.variables.items():
+        dtype = "string" if variable.dtype.kind in "OUST" else str(variable.dtype)
+        entry = {
+            "dims": [str(dim) for dim in variable.dims],
+            "dtype": dtype,
+            "units": variable.attrs.get("units"),
+        }
+        if "role" in variable.attrs:
+            entry["role"] = variable.attrs["role"]
+        variables[str(name)] = entry
+    return {
+        "dims": {str(dim): int(size) for dim, size in dataset.sizes.items()},
+        "variables": plain(variables),
+    }
+
+
+def _sync_tree(folder: Path) -> int:
+    size = 0
+    for file in folder.rglob("*"):
+        if file.is_file():
+            _sync(file)
+            size += file.stat().st_size
+    return size
+
+
+def _sync(file: Path) -> None:
+    handle = os.open(file, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
