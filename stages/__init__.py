@@ -1,0 +1,1 @@
+"""Typed, pure stages: dataset(s) in, dataset out."""

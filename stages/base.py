@@ -1,0 +1,128 @@
+"""What every stage is: a frozen config, named schemas and one pure function over datasets."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandera.errors
+import pandera.xarray as pa
+import xarray as xr
+from pydantic import BaseModel, ConfigDict
+
+from kernels.errors import InputError
+from stages.variables import FIELD, PARAMETER, SCALAR, VARIABLES
+
+
+class StageConfig(BaseModel):
+    """Base of every stage's config: immutable, and an unknown field is an error that names it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage: name, version, config class, input and output schemas, and `run(config, **inputs)`.
+
+    split_over names the input that the runner may cut along `sample`; then for any cut
+    run(concat(parts)) == concat(run(part)), and `batch` samples make one part. None: never cut.
+    Raise `version` whenever the numbers that `run` returns change.
+    """
+
+    name: str
+    version: int
+    config: type[StageConfig]
+    inputs: Mapping[str, pa.DatasetSchema]
+    output: pa.DatasetSchema
+    run: Callable[..., xr.Dataset]
+    split_over: str | None = None
+    batch: int = 1
+    literature: tuple[str, ...] = ()
+    optional: tuple[str, ...] = field(default=())
+
+    def __call__(self, config: StageConfig, **datasets: xr.Dataset) -> xr.Dataset:
+        """Check the inputs, run, check the output."""
+        self.check_inputs(datasets)
+        result = self.run(config, **datasets)
+        validate(self.output, result, f"output of stage {self.name!r}")
+        return result
+
+    def check_inputs(self, datasets: Mapping[str, xr.Dataset]) -> None:
+        """Raise InputError where an input is missing, unknown or does not fit its schema."""
+        missing = sorted(set(self.inputs) - set(datasets) - set(self.optional))
+        unknown = sorted(set(datasets) - set(self.inputs))
+        if missing or unknown:
+            raise InputError(
+                f"stage {self.name!r} takes the inputs {sorted(self.inputs)}; "
+                f"missing: {missing or 'none'}, unknown: {unknown or 'none'}"
+            )
+        for name, dataset in datasets.items():
+            validate(self.inputs[name], dataset, f"input {name!r} of stage {self.name!r}")
+
+
+def schema(*names: str, optional: tuple[str, ...] = ()) -> pa.DatasetSchema:
+    """Schema of the named vocabulary variables; further variables are allowed, those with a role are used."""
+    data_vars: dict[str, Any] = {name: _data_var(name, required=True) for name in names}
+    data_vars |= {name: _data_var(name, required=False) for name in optional}
+    return pa.DatasetSchema(data_vars=data_vars)
+
+
+def _data_var(name: str, required: bool) -> pa.DataVar:
+    variable = VARIABLES[name]
+    dtype = None if variable.dtype == "str" else variable.dtype
+    units = None if variable.units == "1" else {"units": variable.units}
+    return pa.DataVar(dtype=dtype, dims=variable.dims, attrs=units, required=required)
+
+
+def validate(expected: pa.DatasetSchema, dataset: xr.Dataset, what: str) -> None:
+    """Raise InputError listing every mismatch of dims, dtype, units and roles at once."""
+    problems = _role_problems(dataset)
+    try:
+        expected.validate(dataset, lazy=True)
+    except (pandera.errors.SchemaErrors, pandera.errors.SchemaError) as error:
+        problems.append(_reasons(error))
+    if problems:
+        raise InputError(f"{what} does not fit its schema: " + "; ".join(problems))
+
+
+def _reasons(error: Exception) -> str:
+    failures = getattr(error, "schema_errors", None) or [error]
+    return "; ".join(str(failure) for failure in failures)
+
+
+def _role_problems(dataset: xr.Dataset) -> list[str]:
+    problems = []
+    for name, variable in dataset.data_vars.items():
+        role = variable.attrs.get("role")
+        if role is None:
+            continue
+        if role not in (FIELD, SCALAR, PARAMETER):
+            problems.append(f"{name!r} has role {role!r}, expected {FIELD!r}, {SCALAR!r} or {PARAMETER!r}")
+        if not np.issubdtype(variable.dtype, np.floating):
+            problems.append(f"{name!r} with role {role!r} has dtype {variable.dtype}, expected a float")
+        if "units" not in variable.attrs:
+            problems.append(f"{name!r} has no units: set the attribute 'units' ('1' where it has none)")
+        if role in (SCALAR, PARAMETER) and variable.dims != ("sample",):
+            problems.append(f"{name!r} with role {role!r} has dims {variable.dims}, expected ('sample',)")
+    return problems
+
+
+def by_role(dataset: xr.Dataset, role: str, dims: tuple[str, ...] | None = None) -> list[str]:
+    """Names of the variables with a role, in the order of the dataset, optionally of given dims only."""
+    return [
+        str(name)
+        for name, variable in dataset.data_vars.items()
+        if variable.attrs.get("role") == role and (dims is None or variable.dims == dims)
+    ]
+
+
+def variable(name: str, values: object, **attrs: object) -> xr.Variable:
+    """A vocabulary variable of the declared dims, dtype and attributes from `values`."""
+    entry = VARIABLES[name]
+    dtype = object if entry.dtype == "str" else entry.dtype
+    array = (
+        values
+        if hasattr(values, "dask")
+        else np.asarray(values, dtype=None if entry.dtype == "str" else dtype)
+    )
+    return xr.Variable(entry.dims, array, {**entry.attributes(), **attrs})

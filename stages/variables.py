@@ -1,0 +1,173 @@
+"""The vocabulary: name, dims, dtype, units and meaning of every variable that crosses a stage boundary."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+FIELD, SCALAR, PARAMETER = "field", "scalar", "parameter"
+"""Values of the attribute `role`: a nodal or cell field, an output on `sample`, an input on `sample`."""
+
+TRAIN, TEST = 0, 1
+"""Values of `split`."""
+
+OK, FAILED = 0, 1
+"""Values of `status`."""
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One named variable: its dims, dtype, units and meaning."""
+
+    name: str
+    dims: tuple[str, ...]
+    dtype: str
+    units: str
+    meaning: str
+    attrs: dict[str, Any] = field(default_factory=dict)
+
+    def attributes(self) -> dict[str, Any]:
+        """Attributes that a dataset variable of this name carries."""
+        return {"units": self.units, "long_name": self.meaning, **self.attrs}
+
+
+_SPLIT = {"flag_values": [TRAIN, TEST], "flag_meanings": "train test"}
+_STATUS = {"flag_values": [OK, FAILED], "flag_meanings": "ok failed"}
+
+_ALL = (
+    # --- samples
+    Variable("sample_name", ("sample",), "str", "1", "name of the sample, a file or case"),
+    Variable("split", ("sample",), "int8", "1", "part of the split that the sample belongs to", _SPLIT),
+    Variable("status", ("sample",), "int8", "1", "whether the case was computed", _STATUS),
+    Variable("reason", ("sample",), "str", "1", "why the case failed, empty where it did not"),
+    # --- ragged meshes (CF contiguous ragged form)
+    Variable("node_count", ("sample",), "int64", "1", "nodes of the sample", {"sample_dimension": "node"}),
+    Variable("cell_count", ("sample",), "int64", "1", "cells of the sample", {"sample_dimension": "cell"}),
+    Variable(
+        "facet_count",
+        ("sample",),
+        "int64",
+        "1",
+        "tagged boundary facets of the sample",
+        {"sample_dimension": "facet"},
+    ),
+    Variable("x", ("node", "axis"), "float64", "m", "node coordinates"),
+    Variable(
+        "connectivity", ("cell", "corner"), "int32", "1", "nodes of each cell, numbered within the sample"
+    ),
+    Variable(
+        "facet_node", ("facet", "facet_corner"), "int32", "1", "nodes of each tagged facet, within the sample"
+    ),
+    Variable("facet_tag", ("facet",), "int32", "1", "boundary tag; names in flag_meanings"),
+    # --- common mesh
+    Variable("common_x", ("common_node", "common_axis"), "float64", "1", "coordinates of the common mesh"),
+    Variable("common_connectivity", ("common_cell", "corner"), "int32", "1", "cells of the common mesh"),
+    Variable(
+        "reference_x", ("common_node", "axis"), "float64", "m", "physical coordinates of the reference sample"
+    ),
+    # --- morphed samples
+    Variable(
+        "mapped_x",
+        ("node", "common_axis"),
+        "float64",
+        "1",
+        "own nodes of each sample, mapped onto the common mesh",
+    ),
+    Variable(
+        "shape", ("sample", "common_node", "axis"), "float64", "m", "physical position of each common node"
+    ),
+    Variable("inverted_cells", ("sample",), "int64", "1", "cells turned over by the morphing"),
+    Variable(
+        "smallest_area_ratio",
+        ("sample",),
+        "float64",
+        "1",
+        "smallest ratio of mapped to own cell measure, scaled by the median ratio",
+    ),
+    Variable(
+        "points_outside",
+        ("sample",),
+        "int64",
+        "1",
+        "points clamped to the boundary in the transfer, both ways",
+    ),
+    Variable(
+        "roundtrip_error", ("sample", "field"), "float64", "1", "RRMSE of own -> common -> own transfer"
+    ),
+    Variable(
+        "transfer_error",
+        ("sample", "field", "common_node"),
+        "float32",
+        "1",
+        "pulled-back size of own - own -> common -> own, in the units of each field",
+    ),
+    # --- reduced basis
+    Variable(
+        "modes",
+        ("latent", "common_node"),
+        "float64",
+        "1",
+        "POD modes, orthonormal in the mass inner product",
+    ),
+    Variable(
+        "latent_field", ("latent",), "int32", "1", "index along `field` of the field that a mode belongs to"
+    ),
+    Variable(
+        "singular_value", ("latent",), "float64", "1", "singular values of the centred training snapshots"
+    ),
+    Variable("field_mean", ("field", "common_node"), "float64", "1", "training mean of each field"),
+    Variable(
+        "field_residual",
+        ("field", "common_node"),
+        "float64",
+        "1",
+        "training standard deviation of what modes and transfer miss, in the units of each field",
+    ),
+    Variable(
+        "shape_modes", ("shape_latent", "common_node", "axis"), "float64", "1", "POD modes of the shape"
+    ),
+    Variable(
+        "shape_singular_value",
+        ("shape_latent",),
+        "float64",
+        "m",
+        "singular values of the centred training shapes",
+    ),
+    Variable("shape_mean", ("common_node", "axis"), "float64", "m", "training mean of the shape"),
+    Variable("coefficients", ("sample", "latent"), "float64", "1", "projections of each sample's fields"),
+    Variable(
+        "shape_coefficients", ("sample", "shape_latent"), "float64", "m", "projections of each sample's shape"
+    ),
+    Variable("shape_residual", ("sample",), "float64", "1", "relative part of the shape that the modes miss"),
+    # --- Gaussian processes; output = latents, then scalars
+    Variable("gp_features", ("train_sample", "feature"), "float64", "1", "standardised training inputs"),
+    Variable("feature_mean", ("feature",), "float64", "1", "training mean of each input"),
+    Variable("feature_scale", ("feature",), "float64", "1", "training standard deviation of each input"),
+    Variable("target_mean", ("output",), "float64", "1", "training mean of each output"),
+    Variable("target_scale", ("output",), "float64", "1", "training standard deviation of each output"),
+    Variable("lengthscale", ("output", "feature"), "float64", "1", "Matern lengthscales"),
+    Variable("signal_variance", ("output",), "float64", "1", "kernel variance"),
+    Variable("noise_variance", ("output",), "float64", "1", "noise variance"),
+    Variable("log_marginal_likelihood", ("output",), "float64", "1", "at the optimum"),
+    Variable("gp_targets", ("train_sample", "output"), "float64", "1", "standardised training targets"),
+    Variable(
+        "linear_coefficients",
+        ("output", "linear_term"),
+        "float64",
+        "1",
+        "least-squares baseline: intercept, then features",
+    ),
+    # --- predictions
+    Variable("latent_mean", ("sample", "output"), "float64", "1", "posterior mean of each output"),
+    Variable(
+        "latent_std", ("sample", "output"), "float64", "1", "posterior standard deviation of each output"
+    ),
+    Variable(
+        "shape_distance",
+        ("sample",),
+        "float64",
+        "1",
+        "largest standardised distance of the inputs to the training range",
+    ),
+    Variable("extrapolation", ("sample",), "int8", "1", "1 where the mesh is far from the training shapes"),
+)
+
+VARIABLES: dict[str, Variable] = {variable.name: variable for variable in _ALL}

@@ -1,0 +1,103 @@
+"""One suite over every stage: schemas, untouched inputs, refused units and options, the same in any cut."""
+
+import numpy as np
+import pytest
+import xarray as xr
+from pydantic import ValidationError
+
+from kernels.errors import InputError
+from pipelines.config import load_config
+from stages.ragged import concat, take
+from stages.registry import STAGES
+from stages.variables import VARIABLES
+
+CUT = [name for name, stage in STAGES.items() if stage.split_over and name != "ingest"]
+
+
+@pytest.fixture(scope="module")
+def runs() -> dict[str, tuple[dict[str, xr.Dataset], xr.Dataset]]:
+    """Inputs and output of every stage of the smallest shipped pipeline; `ingest` has its own tests."""
+    config, made, done = load_config("surrogate_small"), {}, {}
+    feeds = {
+        "simulate": {"design": "design"},
+        "common_mesh": {"meshes": "simulate"},
+        "morph": {"meshes": "simulate", "common": "common_mesh"},
+        "reduce": {"morphed": "morph", "common": "common_mesh"},
+        "train_gp": {"basis": "reduce", "common": "common_mesh"},
+        "predict": {"morphed": "morph", "model": "train_gp"},
+        "evaluate": {"meshes": "simulate", "morphed": "morph", "model": "train_gp", "predictions": "predict"},
+    }
+    for name in ("design", *feeds):
+        inputs = {key: made[source] for key, source in feeds.get(name, {}).items()}
+        before = {key: value.copy(deep=True) for key, value in inputs.items()}
+        made[name] = STAGES[name](config.section(name), **inputs)
+        done[name] = (before, made[name])
+        for key, value in inputs.items():
+            xr.testing.assert_identical(value, before[key])
+    return done
+
+
+def test_every_stage_but_ingest_and_report_ran(runs):
+    assert set(STAGES) - set(runs) == {"ingest", "report"}
+
+
+@pytest.mark.parametrize("name", sorted(STAGES))
+def test_an_unknown_option_is_refused_by_name(name):
+    with pytest.raises(ValidationError, match="no_such_option"):
+        STAGES[name].config(no_such_option=1)
+
+
+@pytest.mark.parametrize("name", sorted(STAGES))
+def test_every_stage_says_what_it_does_and_in_which_version(name):
+    stage = STAGES[name]
+    assert stage.name == name
+    assert stage.version >= 1
+    assert len(stage.run.__doc__ or "") > 80
+
+
+def test_vocabulary_variables_have_their_declared_dims_and_meaning(runs):
+    for _, output in runs.values():
+        for name in set(output.data_vars) & set(VARIABLES):
+            assert output[name].dims == VARIABLES[name].dims, name
+
+
+@pytest.mark.parametrize("name", CUT)
+def test_any_cut_gives_the_same_numbers(runs, name):
+    stage, (inputs, whole) = STAGES[name], runs[name]
+    config = load_config("surrogate_small").section(name)
+    split = inputs[stage.split_over]
+    parts = []
+    for rows in np.array_split(np.arange(split.sizes["sample"]), 3):
+        parts.append(stage(config, **{**inputs, stage.split_over: take(split, rows)}))
+    joined = concat(parts)
+    for variable in whole.variables:
+        np.testing.assert_array_equal(joined[variable].values, whole[variable].values, err_msg=str(variable))
+
+
+@pytest.mark.parametrize(
+    ("name", "target", "variable"),
+    [("common_mesh", "meshes", "x"), ("morph", "meshes", "x"), ("predict", "model", "shape_mean")],
+)
+def test_wrong_units_are_refused_by_name(runs, name, target, variable):
+    inputs = {key: value.copy() for key, value in runs[name][0].items()}
+    inputs[target][variable] = inputs[target][variable].assign_attrs(units="mm")
+    with pytest.raises(InputError, match=rf"input '{target}' of stage '{name}'.*'m', got 'mm'"):
+        STAGES[name](load_config("surrogate_small").section(name), **inputs)
+
+
+@pytest.mark.parametrize("name", ["common_mesh", "morph", "reduce", "evaluate"])
+def test_lazy_inputs_give_the_same_numbers(runs, name):
+    inputs, whole = runs[name]
+    lazy = {key: value.chunk() for key, value in inputs.items()}
+    again = STAGES[name](load_config("surrogate_small").section(name), **lazy)
+    for variable in whole.variables:
+        given, wanted = again[variable].values, whole[variable].values
+        if wanted.dtype.kind == "f":  # sums follow the memory layout of what they are given
+            np.testing.assert_allclose(given, wanted, rtol=1e-13, err_msg=str(variable))
+        else:
+            np.testing.assert_array_equal(given, wanted, err_msg=str(variable))
+
+
+def test_a_missing_input_is_refused_by_name():
+    with pytest.raises(InputError, match=r"stage 'morph' takes the inputs \['common', 'meshes'\]; missing"):
+        STAGES["morph"](STAGES["morph"].config())

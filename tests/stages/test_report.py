@@ -1,0 +1,164 @@
+import base64
+import io
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+import xarray as xr
+from PIL import Image
+
+from kernels.errors import InputError
+from stages._report_figures import draw, number, ticks
+from stages.evaluate import STAGE as EVALUATE
+from stages.evaluate import EvaluateConfig
+from stages.report import STAGE, ReportConfig
+
+REASON = "Newton <did not> converge at load step 7"
+
+
+class Reader(HTMLParser):
+    """Checks that every tag is closed in order, and gathers text and links."""
+
+    void = frozenset({"meta", "img", "stop", "rect", "circle", "line", "polyline", "br"})
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.text, self.links = [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.links += [value for name, value in attrs if name in ("src", "href")]
+        if tag not in self.void:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        if tag not in self.void:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+@pytest.fixture(scope="module")
+def inputs(build_case):
+    case = build_case(18)
+    meshes = case.meshes.assign(
+        status=(("sample",), np.array([1] + [0] * 17, np.int8)),
+        reason=(("sample",), np.array([REASON] + [""] * 17)),
+    )
+    metrics = EVALUATE(
+        EvaluateConfig(), meshes=meshes, morphed=case.morphed, model=case.model, predictions=case.predictions
+    )
+    provenance = xr.Dataset(
+        {
+            "stage": (("step",), np.array(["morph", "reduce"])),
+            "key": (("step",), np.array(["morph-1a2b", "reduce-3c4d"])),
+            "seconds": (("step",), np.array([12.25, 3.5])),
+        },
+        attrs={"host": "builder"},
+    )
+    return {
+        "meshes": meshes,
+        "predictions": case.predictions,
+        "metrics": metrics,
+        "model": case.model,
+        "morphed": case.morphed,
+        "provenance": provenance,
+    }
+
+
+@pytest.fixture(scope="module")
+def html(inputs):
+    return STAGE(ReportConfig(fields=("u", "p")), **inputs)["page"].values.tobytes().decode("utf-8")
+
+
+def pictures(html):
+    found = re.findall(r'src="data:image/png;base64,([^"]+)"', html)
+    return [np.asarray(Image.open(io.BytesIO(base64.b64decode(text))).convert("RGB")) for text in found]
+
+
+def test_page_is_well_formed_and_self_contained(html):
+    reader = Reader()
+    reader.feed(html)
+    assert reader.open == []
+    assert all(link.startswith("data:image/png;base64,") for link in reader.links)
+    assert "http://" not in html
+    assert "nan" not in "".join(reader.text[2:]).lower().split()
+
+
+def test_page_says_what_it_must(html):
+    reader = Reader()
+    reader.feed(html)
+    text = " ".join(reader.text)
+    for expected in (
+        *(
+            "u",
+            "p",
+            "peak",
+            "moment",
+            "Gaussian process",
+            "training mean",
+            "linear",
+            "POD floor",
+            "round trip",
+        ),
+        *("crosses zero", "left out of the relative error", REASON, "1 of 18 cases failed"),
+        *("reduce-3c4d", "15.8", "host: builder", "arXiv 2305.12871", "12 training and 6 test parts"),
+        *("best: ", "median: ", "worst: ", "nominal coverage", "topology", "shape_0"),
+    ):
+        assert expected in text, expected
+
+
+def test_pictures_are_not_blank_and_differ(html):
+    drawn = pictures(html)
+    assert len(drawn) == 3 * 2 * 4
+    assert all(picture.astype(float).std() > 10.0 for picture in drawn)
+    assert all((picture == 255).all(axis=2).mean() < 0.4 for picture in drawn)
+    truth, error = drawn[0].astype(float), drawn[2].astype(float)
+    assert truth.shape == error.shape
+    assert np.abs(truth - error).mean() > 20.0
+
+
+def test_ranking_follows_the_stated_field(inputs):
+    html = STAGE(ReportConfig(ranked_by="p"), **inputs)["page"].values.tobytes().decode("utf-8")
+    error = inputs["metrics"]["sample_error"].sel(quantity="p", row="gp").values
+    worst = str(inputs["metrics"]["sample_name"].values[np.nanargmax(error)])
+    assert f"worst: {worst}, p, relative error" in html
+    assert len(pictures(html)) == 12
+
+
+def test_unknown_field_is_refused(inputs):
+    with pytest.raises(InputError, match=r"asked to draw \['q'\]; the fields of the model are"):
+        STAGE(ReportConfig(fields=("q",)), **inputs)
+
+
+def test_a_flat_part_keeps_its_aspect_and_a_solid_is_seen(unit_grid):
+    points, cells = unit_grid(9, 5)
+    wide = draw(points * [3.0, 1.0], cells, points[:, 0], (0.0, 1.0), "viridis")
+    high, width = np.asarray(Image.open(io.BytesIO(base64.b64decode(wide.split(",")[1])))).shape[:2]
+    assert width / high == pytest.approx(3.0, rel=0.02)
+    corners = np.array([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]])
+    solid = draw(corners, np.array([[0, 1, 2, 3]]), np.arange(4.0), (0.0, 3.0), "viridis")
+    assert np.asarray(Image.open(io.BytesIO(base64.b64decode(solid.split(",")[1])))).std() > 10.0
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0, "0"),
+        (np.nan, "–"),
+        (0.01234, "0.0123"),
+        (-2.5, "−2.5"),
+        (1234567.0, "1.23·10⁶"),
+        (3.21e-7, "3.21·10⁻⁷"),
+        (1234.0, "1234"),
+        (-12345.0, "−1.23·10⁴"),
+    ],
+)
+def test_numbers_read_well(value, text):
+    assert number(value) == text
+
+
+def test_ticks_are_round_and_inside():
+    assert [t for t, _ in ticks(0.0, 1.0)] == pytest.approx([0.0, 0.2, 0.4, 0.6, 0.8, 1.0])
+    assert all(-3.1e6 <= t <= 2.2e6 for t, _ in ticks(-3.1e6, 2.2e6))
