@@ -1,0 +1,1 @@
+"""Flows, the runner, settings and the command line."""

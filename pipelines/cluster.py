@@ -1,0 +1,118 @@
+"""Worker processes of a run: a local Dask cluster that starts with the first work and stays to the end."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from kernels.errors import InputError
+from pipelines.parts import PartJob, compute_part, prepare_worker
+
+if TYPE_CHECKING:
+    from distributed import Client, LocalCluster
+
+_THREADS = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "NUMBA_NUM_THREADS": "1",
+}
+
+
+class Cluster:
+    """Runs part jobs on `workers` processes, or in this process where that is 0."""
+
+    def __init__(self, workers: int) -> None:
+        self._workers = workers
+        self._cluster: LocalCluster | None = None
+        self._client: Client | None = None
+
+    def map(
+        self, jobs: Iterable[PartJob | int], inline: Callable[[PartJob], None]
+    ) -> Iterator[tuple[str, int]]:
+        """Run jobs as they come; yield (part key, samples) of each as it ends, ('', samples) for a number
+        among the jobs.
+
+        Raises the first error of a job, after the jobs that run have ended; InputError where workers keep
+        dying.
+        """
+        if self._workers == 0:
+            for job in jobs:
+                if isinstance(job, int):
+                    yield "", job
+                else:
+                    inline(job)
+                    yield job.part, len(job.samples)
+            return
+        yield from self._map(jobs)
+
+    def _map(self, jobs: Iterable[PartJob | int]) -> Iterator[tuple[str, int]]:
+        from distributed import as_completed
+
+        running: Any = None
+        samples: dict[str, int] = {}
+        try:
+            for job in jobs:
+                if isinstance(job, int):
+                    yield "", job
+                    continue
+                client = self._started()
+                future = client.submit(
+                    compute_part, job, key=f"{job.stage.name}-{job.part}", pure=False, retries=0
+                )
+                samples[str(future.key)] = len(job.samples)
+                if running is None:
+                    running = as_completed([future])
+                else:
+                    running.add(future)
+                if len(samples) >= 4 * self._workers:
+                    yield self._finish(next(running), samples)
+            while samples:
+                yield self._finish(next(running), samples)
+        except BaseException:
+            if self._client is not None and samples:
+                self._client.cancel(list(running.futures), force=True)
+            raise
+
+    def _finish(self, future: Any, samples: dict[str, int]) -> tuple[str, int]:
+        from distributed.scheduler import KilledWorker
+
+        count = samples.pop(str(future.key))
+        try:
+            return future.result(), count
+        except KilledWorker as error:
+            name = future.key.split("-")[0]
+            raise InputError(
+                f"stage {name!r}: the process of one part died again and again, most often because "
+                "memory ran out: use "
+                "fewer workers (--workers 1) or smaller cases; finished parts are kept"
+            ) from error
+
+    def _started(self) -> "Client":
+        if self._client is None:
+            import logging
+
+            import dask
+            from distributed import Client, LocalCluster
+
+            logging.getLogger("distributed").setLevel(logging.CRITICAL)
+            dask.config.set({"distributed.worker.daemon": False, "distributed.scheduler.allowed-failures": 3})
+            self._cluster = LocalCluster(
+                n_workers=self._workers,
+                threads_per_worker=1,
+                processes=True,
+                host="127.0.0.1",
+                dashboard_address="127.0.0.1:0",
+                memory_limit=0,
+                silence_logs=logging.CRITICAL,
+                env=_THREADS,
+            )
+            self._client = Client(self._cluster)
+            self._client.run(prepare_worker)
+        return self._client
+
+    def close(self) -> None:
+        """End the worker processes."""
+        if self._client is not None:
+            self._client.close()
+        if self._cluster is not None:
+            self._cluster.close()
+        self._client = self._cluster = None

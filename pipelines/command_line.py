@@ -1,0 +1,195 @@
+"""The command `pushforward`: run pipelines, predict with a model, ask the catalog."""
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
+
+from cyclopts import App, CycloptsError, Parameter  # noqa: E402
+
+from kernels.errors import InputError  # noqa: E402
+
+if TYPE_CHECKING:
+    from catalogs.catalog import Catalog
+
+Format = Literal["table", "json", "csv"]
+Project = Annotated[
+    Path | None, Parameter(help="Project folder; default PUSHFORWARD_PROJECT or pushforward_project.")
+]
+
+app = App(
+    name="pushforward",
+    help="Turn simulations into fast models with error bars.",
+    version_flags=["--version"],
+    suppress_keyboard_interrupt=False,
+    help_epilogue="Start with: pushforward run surrogate",
+)
+run_app = App(name="run", help="Run a pipeline; what is computed already is not computed again.")
+catalog_app = App(name="catalog", help="What was computed, from what, with which result.")
+app.command(run_app)
+app.command(catalog_app)
+
+
+@run_app.command
+def surrogate(
+    *,
+    config: Annotated[
+        str, Parameter(help="TOML file, or a shipped config: surrogate, surrogate_small, surrogate_full.")
+    ] = "surrogate",
+    project: Project = None,
+    workers: Annotated[int | None, Parameter(help="Worker processes; 0 runs in this one. Default 2.")] = None,
+    prefect: Annotated[bool, Parameter(help="Run under Prefect, or plainly in this process.")] = True,
+    quiet: Annotated[bool, Parameter(help="No progress.")] = False,
+) -> None:
+    """Simulations to a trained model and its report: simulate or read, morph, reduce, train, predict,
+    evaluate.
+    """
+    from pipelines.config import load_config
+    from pipelines.settings import settings
+    from pipelines.surrogate import run_surrogate
+    from pipelines.tables import print_frame
+
+    where = settings(project=project, workers=workers, quiet=quiet or None)
+    outcome = run_surrogate(load_config(config), where, prefect)
+    print_frame(outcome.scores, "table", "Scores on the test samples")
+    model = outcome.keys["train_gp"][:12]
+    _print(f"model:  {model}   (pushforward predict {model} PART_FILE)")
+    _print(f"report: {outcome.report}")
+
+
+@app.command
+def predict(
+    model_key: str,
+    part_file: Path,
+    *,
+    parameter: Annotated[
+        tuple[str, ...], Parameter(help="NAME=VALUE, for every input besides the shape.", negative=())
+    ] = (),
+    output: Annotated[
+        Path | None, Parameter(help="VTU file to write; default PART_FILE with _prediction.vtu.")
+    ] = None,
+    project: Project = None,
+) -> None:
+    """Predict all fields, with standard deviations, on a mesh that the model has not seen.
+
+    Parameters
+    ----------
+    model_key: First characters of a model's key, as `pushforward catalog list --stage train_gp` shows.
+    part_file: Mesh file: VTU, VTK, VTP, SU2 or CGNS.
+    """
+    from pipelines.prediction import predict_file
+
+    target = output or part_file.with_name(f"{part_file.stem}_prediction.vtu")
+    catalog = _catalog(project)
+    try:
+        done = predict_file(catalog, model_key, part_file, _parameters(parameter), target)
+    finally:
+        catalog.close()
+    for name, mean, spread, units in done.scalars:
+        _print(f"{name}: {mean:.6g} +- {spread:.2g} {units}")
+    if done.extrapolates:
+        sys.stderr.write(
+            f"warning: {part_file} is far from the training shapes (distance {done.distance:.2g} "
+            "training standard "
+            "deviations): its error bars cannot be trusted; simulate some parts like it and train again\n"
+        )
+    _print(f"written: {done.path}")
+
+
+@catalog_app.command(name="list")
+def list_artifacts(*, stage: str | None = None, project: Project = None, format: Format = "table") -> None:
+    """All artifacts, oldest first; --stage shows one stage."""
+    from pipelines.tables import print_frame
+
+    table = _catalog(project).list(stage)
+    if format == "table":
+        table["key"] = table["key"].str.slice(0, 12)
+        table["created"] = table["created"].str.slice(0, 19)
+    print_frame(table, format)
+
+
+@catalog_app.command
+def show(key: str, *, project: Project = None, format: Format = "table") -> None:
+    """Everything recorded about one artifact; KEY may be its first characters."""
+    from pipelines.tables import print_record
+
+    print_record(_catalog(project).show(key), format)
+
+
+@catalog_app.command
+def lineage(key: str, *, project: Project = None, format: Format = "table") -> None:
+    """What made an artifact, and what was made from it."""
+    from pipelines.tables import print_frame
+
+    print_frame(_catalog(project).lineage(key), format)
+
+
+@catalog_app.command
+def gc(
+    *,
+    dry_run: Annotated[bool, Parameter(help="Only show what would go.")] = False,
+    all_parts: Annotated[bool, Parameter(help="Also the parts that a larger study could reuse.")] = False,
+    remove: Annotated[
+        str | None, Parameter(help="Remove this artifact and all that was made from it.")
+    ] = None,
+    project: Project = None,
+    format: Format = "table",
+) -> None:
+    """Remove what killed runs left; safe beside a running one."""
+    from catalogs.collect import gc as collect
+    from pipelines.tables import print_frame
+
+    catalog = _catalog(project)
+    if remove is not None and dry_run:
+        affected = catalog.lineage(remove)
+        print_frame(affected[affected["direction"] != "input"], format, "Would be removed")
+        return
+    if remove is not None:
+        _print(f"removed: {', '.join(key[:12] for key in catalog.remove(remove))}")
+    print_frame(collect(catalog, dry_run, all_parts), format, "Would be removed" if dry_run else "Removed")
+
+
+def _catalog(project: Path | None) -> "Catalog":
+    from catalogs.catalog import Catalog
+    from pipelines.settings import settings
+
+    where = settings(project=project)
+    return Catalog(where.project, where.database_url, create=False)
+
+
+def _parameters(given: tuple[str, ...]) -> dict[str, float]:
+    values = {}
+    for entry in given:
+        name, _, text = entry.partition("=")
+        try:
+            values[name.strip()] = float(text)
+        except ValueError as error:
+            raise InputError(
+                f"--parameter {entry!r}: expected NAME=NUMBER, as in --parameter load=2.5e8"
+            ) from error
+    return values
+
+
+def _print(line: str) -> None:
+    sys.stdout.write(line + "\n")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; status 0, 1 for a failure the user can mend, 2 for wrong usage, 130 for Ctrl-C."""
+    try:
+        app(arguments, exit_on_error=False, print_error=True, result_action="return_value")
+    except CycloptsError:
+        return 2
+    except InputError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted: what is finished is kept, run the same command to go on\n")
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return 0

@@ -1,0 +1,97 @@
+"""The config of the surrogate pipeline: one section a stage, read from a TOML file."""
+
+import difflib
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+
+from catalogs.formats.reader import ReadOptions
+from kernels.errors import InputError
+from stages.base import StageConfig
+from stages.registry import STAGES
+
+SHIPPED = Path(__file__).parent / "configs"
+"""Folder of the configs that come with the product."""
+
+
+class PipelineConfig(BaseModel):
+    """Where the simulations come from; the sections of the stages follow.
+
+    source: "simulate" makes them, "files" reads `files` (meshes with fields, folders, PLAID data sets).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source: Literal["simulate", "files"] = "simulate"
+    files: tuple[Path, ...] = ()
+    read: ReadOptions = ReadOptions()
+
+    def section(self, stage: str) -> StageConfig:
+        """Config of one stage."""
+        section = getattr(self, stage)
+        assert isinstance(section, StageConfig)
+        return section
+
+
+_sections: dict[str, Any] = {
+    name: (stage.config, Field(default_factory=stage.config)) for name, stage in STAGES.items()
+}
+SurrogateConfig: type[PipelineConfig] = create_model("SurrogateConfig", __base__=PipelineConfig, **_sections)
+
+
+def load_config(path: Path | str) -> PipelineConfig:
+    """Config from a TOML file, or from a shipped one by its bare name; paths in it are relative to the file.
+
+    Raises InputError naming the file and every unknown or wrong field.
+    """
+    file = _located(Path(path))
+    try:
+        values = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{file} is not a TOML file: {error}; correct that line") from error
+    try:
+        config = SurrogateConfig.model_validate(values)
+    except ValidationError as error:
+        problems = "; ".join(_problem(problem) for problem in error.errors())
+        raise InputError(f"{file}: {problems}") from error
+    if config.source == "files" and not config.files:
+        raise InputError(f'{file}: source is "files" but files is empty; name at least one file or folder')
+    base = file.resolve().parent
+    read = config.read
+    table = None if read.table is None else base / read.table
+    return config.model_copy(
+        update={
+            "files": tuple(base / entry for entry in config.files),
+            "read": read.model_copy(update={"table": table}),
+        }
+    )
+
+
+def _located(path: Path) -> Path:
+    if path.is_file():
+        return path
+    shipped = SHIPPED / f"{path.name}.toml"
+    if path.parent == Path() and path.suffix == "" and shipped.is_file():
+        return shipped
+    names = ", ".join(sorted(file.stem for file in SHIPPED.glob("*.toml")))
+    raise InputError(f"there is no config file {path}: give a TOML file, or one of the shipped ones: {names}")
+
+
+def _problem(problem: Any) -> str:
+    where = ".".join(map(str, problem["loc"])) or "the file"
+    if problem["type"] == "extra_forbidden":
+        known = _fields(problem["loc"][:-1])
+        near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known are: {', '.join(known)}"
+        return f"unknown field {where!r}; {hint}"
+    return f"field {where!r} is {problem['input']!r}: {problem['msg']}"
+
+
+def _fields(location: tuple[Any, ...]) -> list[str]:
+    model: Any = SurrogateConfig
+    for name in location:
+        field = getattr(model, "model_fields", {}).get(name)
+        model = None if field is None else field.annotation
+    return sorted(getattr(model, "model_fields", {}))

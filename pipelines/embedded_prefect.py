@@ -1,0 +1,73 @@
+"""Prefect without set-up: its own server for the time of one flow, with its files in the project folder."""
+
+import contextlib
+import os
+import signal
+from pathlib import Path
+
+from catalogs.environment import is_alive, process_name
+from pipelines.config import PipelineConfig
+from pipelines.settings import Settings
+
+_MARK = "PUSHFORWARD_FLOW_PROCESS"
+
+_DEFAULTS = {
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "90",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_LOGGING_LEVEL": "CRITICAL",
+    "PREFECT_LOGGING_TO_API_ENABLED": "false",
+    "PREFECT_CLI_COLORS": "false",
+    "DO_NOT_TRACK": "1",
+}
+
+
+def prepare(project: Path) -> None:
+    """Set what Prefect reads when it is imported, and end servers that killed runs left behind."""
+    for name, value in _DEFAULTS.items():
+        os.environ.setdefault(name, value)
+    os.environ.setdefault("PREFECT_HOME", str((project / ".prefect").resolve()))
+    end_leftover_servers()
+    os.environ[_MARK] = process_name()
+
+
+def run_flow(config: PipelineConfig, settings: Settings) -> dict[str, str]:
+    """Run the surrogate flow under Prefect; stage name -> key.
+
+    Raises InputError as the stages do.
+    """
+    prepare(settings.project)
+    from pipelines.flows import surrogate
+
+    try:
+        return surrogate(config.model_dump(mode="json"), settings.model_dump(mode="json"))
+    finally:
+        _stop_server()
+
+
+def _stop_server() -> None:
+    from prefect.server.api.server import SubprocessASGIServer
+
+    for server in list(getattr(SubprocessASGIServer, "_instances", {}).values()):
+        server.stop()
+
+
+def end_leftover_servers() -> list[int]:
+    """End embedded servers whose flow process is gone; their process ids.
+
+    Only processes that carry this product's mark in their environment are looked at.
+    """
+    ended = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if b"prefect" not in (folder / "cmdline").read_bytes():
+                continue
+            entries = (folder / "environ").read_bytes().split(b"\0")
+            marks = [
+                entry.split(b"=", 1)[1].decode()
+                for entry in entries
+                if entry.startswith(_MARK.encode() + b"=")
+            ]
+            if marks and not is_alive(marks[0]):
+                os.kill(int(folder.name), signal.SIGTERM)
+                ended.append(int(folder.name))
+    return ended

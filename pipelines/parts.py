@@ -1,0 +1,84 @@
+"""What one worker does: open the inputs of a part, run the stage on it, write the part, return its key."""
+
+import functools
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from catalogs.catalog import Catalog
+from kernels.errors import InputError
+from stages.base import Stage, StageConfig
+from stages.ragged import sample_names, take
+
+
+@dataclass(frozen=True)
+class PartJob:
+    """One part of a split stage, as small as what crosses the scheduler should be."""
+
+    project: Path
+    database: str | None
+    stage: Stage
+    config: Mapping[str, Any]
+    inputs: Mapping[str, str]
+    samples: tuple[int, ...]
+    part: str
+    artifact: str
+    owner: str
+
+
+def compute_part(job: PartJob) -> str:
+    """Run the stage on the samples of a job, write the part, and return its key.
+
+    Raises InputError naming the samples; doing it twice is harmless.
+    """
+    catalog = _catalog(job.project, job.database)
+    datasets = {name: _opened(job.project, job.database, key) for name, key in job.inputs.items()}
+    assert job.stage.split_over is not None
+    datasets[job.stage.split_over] = take(datasets[job.stage.split_over], job.samples).load()
+    config = job.stage.config.model_validate(dict(job.config))
+    result, seconds = run_part(job.stage, config, datasets)
+    catalog.publish_part(job.part, result, job.stage.name, job.artifact, job.owner, seconds)
+    return job.part
+
+
+def run_part(
+    stage: Stage, config: StageConfig, datasets: Mapping[str, xr.Dataset]
+) -> tuple[xr.Dataset, float]:
+    """Result and seconds of a stage on one part.
+
+    Raises InputError naming the samples of the part.
+    """
+    start = time.perf_counter()
+    assert stage.split_over is not None
+    try:
+        result = stage(config, **datasets)
+    except InputError as error:
+        names = sample_names(datasets[stage.split_over])
+        if any(name in str(error) for name in names if len(name) > 1):
+            raise
+        shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+        raise InputError(f"stage {stage.name!r} on sample {shown}: {error}") from error
+    return result, time.perf_counter() - start
+
+
+@functools.lru_cache(maxsize=4)
+def _catalog(project: Path, database: str | None) -> Catalog:
+    return Catalog(project, database)
+
+
+@functools.lru_cache(maxsize=8)
+def _opened(project: Path, database: str | None, key: str) -> xr.Dataset:
+    return _catalog(project, database).open(key)
+
+
+def prepare_worker() -> None:
+    """Few threads in a worker: one for BLAS and numba, four for storage."""
+    import zarr
+    from threadpoolctl import threadpool_limits
+
+    zarr.config.set({"async.concurrency": 4, "threading.max_workers": 4})
+    threadpool_limits(1)

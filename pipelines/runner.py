@@ -1,0 +1,192 @@
+"""Runs stages over catalog keys: computes what is not published yet, cut along `sample` where the stage
+allows.
+"""
+
+import os
+import time
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from threadpoolctl import threadpool_limits
+
+from catalogs import environment
+from catalogs.catalog import Catalog, Record
+from catalogs.keys import artifact_key, canonical, dataset_digest, plain
+from kernels.errors import InputError
+from pipelines.cluster import Cluster
+from pipelines.parts import PartJob, run_part
+from pipelines.progress import progress, say
+from pipelines.settings import Settings
+from stages.base import Stage, StageConfig
+from stages.ragged import take
+
+
+def step_key(stage: Stage, config: StageConfig, inputs: Mapping[str, str]) -> str:
+    """Key of the result of a step, known before anything runs.
+
+    Raises InputError where the config is not the stage's.
+    """
+    if not isinstance(config, stage.config):
+        raise InputError(
+            f"stage {stage.name!r} takes a {stage.config.__name__}, got a {type(config).__name__}"
+        )
+    return artifact_key(stage.name, stage.version, config.model_dump(mode="json"), inputs)
+
+
+class Runner:
+    """Runs steps in one project; a context manager, since it owns processes and connections."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.catalog = Catalog(settings.project, settings.database_url)
+        self.computed: list[str] = []
+        self._owner = environment.process_name()
+        self._cluster = Cluster(settings.workers)
+
+    def __enter__(self) -> "Runner":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the workers and give back the database connections."""
+        self._cluster.close()
+        self.catalog.close()
+
+    def step(self, stage: Stage, config: StageConfig, inputs: Mapping[str, str]) -> str:
+        """Key of the stage's result; computed and published unless it is there already.
+
+        Raises InputError where an input does not fit, a sample is refused, or the disk is full; the catalog
+        is unchanged.
+        """
+        key = step_key(stage, config, inputs)
+        if self.catalog.exists(key):
+            say(f"{stage.name}: already there ({key[:12]})", self.settings.quiet)
+            return key
+        started, clock = datetime.now(UTC), time.perf_counter()
+        datasets = {name: self.catalog.open(used) for name, used in inputs.items()}
+        stage.check_inputs(datasets)
+        if stage.split_over is None:
+            result = self._whole(stage, config, datasets)
+            self.catalog.publish(key, result, self._record(stage, config, inputs, started, clock, result))
+        else:
+            parts = self._parts(stage, config, inputs, datasets, key)
+            with progress(f"{stage.name}: joining {len(parts)} parts", None, self.settings.quiet):
+                self.catalog.publish_parts(
+                    key, parts, self._record(stage, config, inputs, started, clock, None)
+                )
+        self.computed.append(key)
+        return key
+
+    def add(
+        self, name: str, dataset: xr.Dataset, inputs: Mapping[str, str], content: str | None = None
+    ) -> str:
+        """Publish a dataset that no stage made, such as files that were read; its key is its content's, or
+        `content`'s.
+        """
+        config = {"content": content or dataset_digest(dataset)}
+        key = artifact_key(name, 1, config, inputs)
+        if not self.catalog.exists(key):
+            record = Record(name, 1, config, inputs, datetime.now(UTC), 0.0)
+            self.catalog.publish(key, dataset, record)
+            self.computed.append(key)
+        return key
+
+    def _whole(self, stage: Stage, config: StageConfig, datasets: Mapping[str, xr.Dataset]) -> xr.Dataset:
+        with (
+            progress(stage.name, None, self.settings.quiet),
+            threadpool_limits(os.cpu_count() or 1, user_api="blas"),
+        ):
+            return stage(config, **datasets)
+
+    def _record(
+        self, stage: Stage, config: StageConfig, inputs: Mapping[str, str], started: datetime, clock: float,
+        result: xr.Dataset | None,
+    ) -> Record:  # fmt: skip
+        return Record(
+            stage=stage.name,
+            version=stage.version,
+            config=config.model_dump(mode="json"),
+            inputs=inputs,
+            started=started,
+            seconds=time.perf_counter() - clock,
+            metrics={} if result is None else _metrics(result),
+            literature=stage.literature,
+        )
+
+    def _parts(
+        self,
+        stage: Stage,
+        config: StageConfig,
+        inputs: Mapping[str, str],
+        datasets: Mapping[str, xr.Dataset],
+        key: str,
+    ) -> list[str]:
+        split = stage.split_over or ""
+        count = datasets[split].sizes.get("sample", 0)
+        if count == 0:
+            raise InputError(f"input {split!r} of stage {stage.name!r} has no samples: expected at least one")
+        keys: list[str] = []
+        with progress(stage.name, count, self.settings.quiet) as advance:
+            for number, samples in self._cluster.map(
+                self._missing(stage, config, inputs, datasets, key, keys), self._inline
+            ):
+                del number
+                advance(samples)
+        return keys
+
+    def _missing(
+        self, stage: Stage, config: StageConfig, inputs: Mapping[str, str],
+        datasets: Mapping[str, xr.Dataset], key: str, keys: list[str],
+    ) -> Iterator[PartJob | int]:  # fmt: skip
+        """Yield a job for every part that is not finished, and the number of samples of one that is."""
+        split = stage.split_over or ""
+        others = {name: used for name, used in inputs.items() if name != split}
+        dumped = config.model_dump(mode="json")
+        count = datasets[split].sizes["sample"]
+        for start in range(0, count, stage.batch):
+            samples = tuple(range(start, min(start + stage.batch, count)))
+            content = dataset_digest(take(datasets[split], np.asarray(samples)))
+            part = artifact_key(stage.name, stage.version, dumped, {**others, split: f"content:{content}"})
+            keys.append(part)
+            if self.catalog.claim_part(part, key, self._owner):
+                yield len(samples)
+                continue
+            yield PartJob(
+                project=self.settings.project.resolve(),
+                database=self.settings.database_url,
+                stage=stage,
+                config=dumped,
+                inputs=dict(inputs),
+                samples=samples,
+                part=part,
+                artifact=key,
+                owner=self._owner,
+            )
+
+    def _inline(self, job: PartJob) -> None:
+        split = job.stage.split_over or ""
+        datasets = {name: self.catalog.open(used) for name, used in job.inputs.items()}
+        datasets[split] = take(datasets[split], job.samples).load()
+        with threadpool_limits(1, user_api="blas"):
+            result, seconds = run_part(job.stage, job.stage.config.model_validate(dict(job.config)), datasets)
+        self.catalog.publish_part(job.part, result, job.stage.name, job.artifact, job.owner, seconds)
+
+
+def _metrics(result: xr.Dataset) -> dict[str, Any]:
+    metrics = {}
+    for name, value in result.attrs.items():
+        try:
+            canonical(plain(value))
+        except (TypeError, ValueError):
+            continue
+        if isinstance(plain(value), (int, float, bool)):
+            metrics[str(name)] = plain(value)
+    return metrics

@@ -1,0 +1,40 @@
+"""The only Prefect task: one stage, from catalog keys to a catalog key."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from pipelines.runner import Runner
+from pipelines.settings import Settings
+from stages.registry import STAGES
+
+_runners: dict[Settings, Runner] = {}
+
+
+def runner_for(settings: Settings) -> Runner:
+    """The runner of this process for the given settings; its workers serve all steps of a flow."""
+    if settings not in _runners:
+        _runners[settings] = Runner(settings)
+    return _runners[settings]
+
+
+def close_runner(settings: Settings) -> None:
+    """End the workers of the runner."""
+    runner = _runners.pop(settings, None)
+    if runner is not None:
+        runner.close()
+
+
+@task(name="step", task_run_name="{stage}", cache_policy=NO_CACHE, persist_result=False, retries=0)
+def step(
+    stage: str, config: Mapping[str, Any], inputs: Mapping[str, str], settings: Mapping[str, Any]
+) -> str:
+    """Key of the stage's result, computed unless the catalog has it.
+
+    Raises InputError as the stage does.
+    """
+    chosen = STAGES[stage]
+    runner = runner_for(Settings.model_validate(dict(settings)))
+    return runner.step(chosen, chosen.config.model_validate(dict(config)), inputs)
