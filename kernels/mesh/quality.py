@@ -41,9 +41,9 @@ def signed_measures(points: np.ndarray, cells: np.ndarray) -> np.ndarray:
 def morph_quality(points: np.ndarray, cells: np.ndarray, mapped: np.ndarray) -> Quality:
     """Count cells that a map x -> mapped turns over, and measure its least growth.
 
-    A cell is inverted where its mapped measure is zero or has the opposite sign of its own measure; a
-    triangle in space counts as positive, so one that is mapped to the plane must come out
-    counter-clockwise. smallest_ratio is min_c r_c / median_c r_c with r = mapped measure / own measure,
+    A cell is inverted where its mapped measure is zero to rounding (`_rounding`) or has the opposite sign of
+    its own measure; a triangle in space counts as positive, so one that is mapped to the plane must come
+    out counter-clockwise. smallest_ratio is min_c r_c / median_c r_c with r = mapped measure / own measure,
     signed like the inversion test: 1 for every affine map, and below zero where a cell turned over.
     points (n, d), cells (c, k), mapped (n, e); no units.
     """
@@ -51,10 +51,26 @@ def morph_quality(points: np.ndarray, cells: np.ndarray, mapped: np.ndarray) -> 
     new = signed_measures(mapped, cells)
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = new / own
-    bad = ~(ratio > 0.0) | ~np.isfinite(ratio)
+    flat = np.abs(new) <= _rounding(mapped, cells)
+    bad = ~(ratio > 0.0) | ~np.isfinite(ratio) | flat
     middle = float(np.median(np.abs(ratio)))
     smallest = float(np.min(ratio)) / middle if middle > 0.0 and np.all(np.isfinite(ratio)) else 0.0
     return Quality(int(np.count_nonzero(bad)), smallest)
+
+
+def _rounding(points: np.ndarray, cells: np.ndarray) -> np.ndarray:
+    """Measure (c,) below which the sign of a cell says nothing: 4 eps |x|_max h^(k - 2), h its longest edge.
+
+    That is what coordinates rounded to 4 eps move the measure by. Without it a cell that was squeezed flat
+    counts as inverted on one processor and not on the next.
+    """
+    corners = points[cells]
+    longest = np.zeros(len(cells))
+    for a in range(cells.shape[1]):
+        for b in range(a):
+            longest = np.maximum(longest, np.linalg.norm(corners[:, a] - corners[:, b], axis=1))
+    size = float(np.abs(points).max(initial=0.0))
+    return 4.0 * float(np.finfo(np.float64).eps) * size * longest ** (cells.shape[1] - 2)
 
 
 def refuse_inverted(quality: Quality, cells: int, name: str, limit: int = 0) -> None:

@@ -38,6 +38,15 @@ def test_turned_and_flat_cells_count():
     assert morph_quality(SQUARE, CELLS, squeezed).smallest_ratio == pytest.approx(0.5 / 0.75)
 
 
+@pytest.mark.parametrize("shift", [0.0, 1e6])
+def test_a_cell_flat_to_rounding_counts_whatever_its_sign(shift):
+    points, cells = np.array([[0.0, 0.0], [1.0, 0.0], [0.3, 0.7]]), np.array([[0, 1, 2]])
+    scale = max(1.0, shift)
+    for height, inverted in ((1e-16, 1), (-1e-16, 1), (1e-12, 0)):
+        mapped = np.array([[shift, 0.0], [1.0 + shift, 0.0], [0.3 + shift, height * scale]])
+        assert morph_quality(points, cells, mapped).inverted == inverted
+
+
 def test_refusal_names_the_sample():
     refuse_inverted(Quality(2, 0.1), 9, "m", limit=2)
     with pytest.raises(InputError, match="m: the morphing turns over 3 of 9 cells, at most 2 allowed"):
