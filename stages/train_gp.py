@@ -188,7 +188,7 @@ def _limits(features: np.ndarray, units: list[str], logarithm: list[bool]) -> di
 
 STAGE = Stage(
     name="train_gp",
-    version=1,
+    version=2,
     config=TrainGpConfig,
     inputs={
         "basis": schema(

@@ -6,22 +6,18 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.optimize import minimize
 from threadpoolctl import threadpool_limits
 
 from kernels.errors import InputError
 from kernels.regression import lapack
+from kernels.regression.climb import SPREAD, climb
 from kernels.regression.likelihood import Likelihood
 from kernels.regression.matern import correlation_row
 
 Progress = Callable[[int, int], None]
 
-_SMALL = (
-    160  # samples of the subset on which the starts compete: about 1/20 of the time of an evaluation on 500
-)
-_SCREEN = 8  # iterations of a start before it is compared with the others
-_SPREAD = 5.0  # largest ratio of lengthscales with which a climb on all samples starts
-_COARSE = 1e-7  # tolerance of the first climb on all samples
+_SMALL = 160  # samples on which the starts compete: about 1/10 of the time of an evaluation on 500
+_COARSE = 1e-2  # nats: tolerance of the climbs that are compared with each other
 _CONSTANT = 1e-12  # a target whose deviation is below this part of its size is constant
 
 
@@ -30,9 +26,9 @@ class FitOptions:
     """How the hyperparameters are searched.
 
     restarts: starts that compete, the first two fixed, the others seeded by (seed, position of the output).
-    max_iterations: of L-BFGS-B on all samples. noise_ratio: bounds of noise variance / signal variance.
+    max_iterations: of every climb. noise_ratio: bounds of noise variance / signal variance.
     lengthscale: bounds, in standard deviations of an input. threads: outputs fitted side by side; None:
-    every core. tolerance: relative change of the likelihood at which the search ends.
+    every core. tolerance: nats that the last quadratic model of the likelihood still promised.
     """
 
     restarts: int = 5
@@ -41,7 +37,7 @@ class FitOptions:
     noise_ratio: tuple[float, float] = (1e-11, 1e2)
     lengthscale: tuple[float, float] = (1e-2, 1e5)
     threads: int | None = None
-    tolerance: float = 1e-10
+    tolerance: float = 1e-6
 
 
 @dataclass(frozen=True)
@@ -75,13 +71,14 @@ def fit(
     """Maximum-likelihood Gaussian processes, y_k ~ GP(0, s_k R(x / lengthscale_k)) + noise_k, on
     standardised data.
 
-    inputs (n, d) and targets (n, m) in any units; the likelihood is that of `Likelihood.profiled`, maximised
-    over the logarithms of lengthscales and noise ratio by L-BFGS-B within bounds. Starts compete on a subset
-    of 160 samples, the winner goes on with all of them; with no more samples than that, every start goes on.
-    The best climbs once more after long lengthscales were brought back to 5 times the shortest, which leaves
-    local optima where an input is ignored. `progress(done, m)` is called from the calling thread. Results do
-    not depend on `threads`: every output is fitted by one thread with single-threaded BLAS and seeds of its
-    own position. Jitter that a factorisation needed (JITTER_LADDER) is part of the noise variance returned.
+    inputs (n, d) and targets (n, m) in any units; the likelihood is that of `Likelihood.evaluate`, maximised
+    over lengthscales and noise ratio within bounds by `climb`. Starts compete on a subset of 160 samples, the
+    winner goes on with all of them; with no more samples than that, every start goes on. Before it goes on,
+    and once more from where it arrives, long lengthscales are brought back to 5 times the shortest, which
+    leaves local optima where an input is ignored; the better end counts. `progress(done, m)` is called from
+    the calling thread. Results do not depend on `threads`: every output is fitted by one thread with
+    single-threaded BLAS and seeds of its own position. Jitter that a factorisation needed (JITTER_LADDER) is
+    part of the noise variance returned.
 
     Raises InputError for shapes that do not match, values that are not finite, fewer than 2 samples and a
     covariance that no jitter makes positive definite (naming the output). Does not handle correlation
@@ -218,29 +215,36 @@ def _fit_one(
 ) -> tuple[np.ndarray, float, float, float]:
     generator = np.random.default_rng((options.seed, position))
     n, dimensions = inputs.shape
+    low, high = _bounds(dimensions, options)
     subset = generator.permutation(n)[:_SMALL] if n > _SMALL else np.arange(n)
+
+    def best(likelihood: Likelihood, starts: list[np.ndarray], tolerance: float) -> tuple[np.ndarray, float]:
+        found = [climb(likelihood, start, low, high, tolerance, options.max_iterations) for start in starts]
+        return max(found, key=lambda pair: pair[1])
+
+    coarse = max(_COARSE, options.tolerance)
     starts = _starts(generator, dimensions, options)
     if n > _SMALL:
-        small = Likelihood(inputs[subset], targets[subset], name)
-        screened = [_climb(small, start, options, _SCREEN) for start in starts]
-        starts = [max(screened, key=lambda found: found[1])[0]]
-        starts = [_within_reach(starts[0])]
+        starts = [_within_reach(best(Likelihood(inputs[subset], targets[subset], name), starts, coarse)[0])]
     full = Likelihood(inputs, targets, name)
-    coarse = replace(options, tolerance=max(_COARSE, options.tolerance))
-    climbed = [_climb(full, start, coarse, options.max_iterations) for start in starts]
-    best = max(climbed, key=lambda found: found[1])
-    again = _climb(full, _within_reach(best[0]), options, options.max_iterations)
-    best = again if again[1] >= best[1] else _climb(full, best[0], options, options.max_iterations)
-    lengthscale, ratio = np.exp(best[0][:-1]), float(np.exp(best[0][-1]))
+    first = best(full, starts, coarse)
+    again = best(full, [_within_reach(first[0])], coarse)
+    optimum, _ = best(full, [max(first, again, key=lambda pair: pair[1])[0]], options.tolerance)
+    lengthscale, ratio = np.exp(optimum[:-1]), float(np.exp(optimum[-1]))
     _, _, jitter = full.factorise(lengthscale, ratio)
     value, _, variance = full.profiled(lengthscale, ratio + jitter)
     return lengthscale, variance, variance * (ratio + jitter), value
 
 
+def _bounds(dimensions: int, options: FitOptions) -> tuple[np.ndarray, np.ndarray]:
+    low = np.log([options.lengthscale[0]] * dimensions + [options.noise_ratio[0]])
+    return low, np.log([options.lengthscale[1]] * dimensions + [options.noise_ratio[1]])
+
+
 def _within_reach(logarithms: np.ndarray) -> np.ndarray:
-    """Where a lengthscale is far longer than the shortest, the gradient vanishes and no climb comes back."""
+    """A start that leaves local optima in which an input is ignored: no lengthscale is long."""
     nearer = logarithms.copy()
-    nearer[:-1] = np.minimum(nearer[:-1], nearer[:-1].min() + np.log(_SPREAD))
+    nearer[:-1] = np.minimum(nearer[:-1], nearer[:-1].min() + np.log(SPREAD))
     return nearer
 
 
@@ -254,25 +258,7 @@ def _starts(generator: np.random.Generator, dimensions: int, options: FitOptions
     for _ in range(options.restarts - 2):
         noise = np.log(10.0) * generator.uniform(-5.0, -0.5)
         starts.append(np.append(centre + 0.7 * generator.standard_normal(dimensions), noise))
-    low = np.log([options.lengthscale[0]] * dimensions + [options.noise_ratio[0]])
-    high = np.log([options.lengthscale[1]] * dimensions + [options.noise_ratio[1]])
-    return [np.clip(start, low, high) for start in starts[: options.restarts]]
-
-
-def _climb(
-    likelihood: Likelihood, start: np.ndarray, options: FitOptions, iterations: int
-) -> tuple[np.ndarray, float]:
-    def objective(logarithms: np.ndarray) -> tuple[float, np.ndarray]:
-        value, gradient, _ = likelihood.profiled(np.exp(logarithms[:-1]), float(np.exp(logarithms[-1])))
-        return -value, -gradient
-
-    low, high = np.log(options.lengthscale), np.log(options.noise_ratio)
-    bounds = [tuple(low)] * (start.size - 1) + [tuple(high)]
-    found = minimize(
-        objective, start, jac=True, method="L-BFGS-B", bounds=bounds,
-        options={"maxiter": iterations, "ftol": options.tolerance, "gtol": 1e-3, "maxcor": 20},
-    )  # fmt: skip
-    return found.x, -float(found.fun)
+    return starts[: options.restarts]
 
 
 def _predict_one(

@@ -51,20 +51,12 @@ def solve(factor: np.ndarray, right: np.ndarray) -> np.ndarray:
 
 
 def solve_lower(factor: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """x with L x = right for one right-hand side (n,), L from `cholesky` (LAPACK dtrtrs)."""
-    x = np.array(right, dtype=np.float64)
-    size, one, info = ctypes.c_int(factor.shape[0]), ctypes.c_int(1), ctypes.c_int(0)
-    n, nrhs = ctypes.byref(size), ctypes.byref(one)
+    """x with L x = right for right-hand sides (n,) or (k, n), L from `cholesky` (LAPACK dtrtrs)."""
+    x = np.array(right, dtype=np.float64, order="C")
+    size, nrhs, info = ctypes.c_int(factor.shape[0]), ctypes.c_int(x.size // x.shape[-1]), ctypes.c_int(0)
+    n, matrix = ctypes.byref(size), factor.ctypes.data
     _TRTRS(
-        _TRIANGLE,
-        _TRANSPOSED,
-        _NOT_UNIT,
-        n,
-        nrhs,
-        factor.ctypes.data,
-        n,
-        x.ctypes.data,
-        n,
+        _TRIANGLE, _TRANSPOSED, _NOT_UNIT, n, ctypes.byref(nrhs), matrix, n, x.ctypes.data, n,
         ctypes.byref(info),
-    )
+    )  # fmt: skip
     return x

@@ -2,6 +2,7 @@ import warnings
 
 import numpy as np
 import pytest
+from scipy.spatial.distance import cdist
 
 from kernels.errors import InputError
 from kernels.regression import lapack
@@ -73,6 +74,30 @@ def test_profiled_is_the_maximum_over_the_signal_variance(data):
     assert gradient[-1] == pytest.approx((above - below) / (2.0 * step), rel=1e-6, abs=1e-6)
 
 
+def test_information_is_the_written_out_quadratic_form_less_the_signal_variance(data):
+    likelihood, logarithms = Likelihood(*data), np.log([*LENGTHS, 1e-2])
+    point = likelihood.evaluate(logarithms)
+    gradient, information = likelihood.derivatives(point)
+    assert point.value == pytest.approx(likelihood.profiled(LENGTHS, 1e-2)[0], rel=1e-12)
+    np.testing.assert_allclose(gradient, likelihood.profiled(LENGTHS, 1e-2)[1], rtol=1e-9, atol=1e-9)
+
+    def covariance(s: float, parameters: np.ndarray) -> np.ndarray:
+        *lengths, noise = np.exp(parameters)
+        a = np.sqrt(5.0) * cdist(data[0] / lengths, data[0] / lengths)
+        return s * ((1.0 + a + a**2 / 3.0) * np.exp(-a) + noise * np.eye(80))
+
+    inverse = np.linalg.inv(covariance(point.variance, logarithms))
+    steps = 1e-5 * np.eye(4)
+    tangents = [covariance(point.variance, logarithms)] + [
+        (covariance(point.variance, logarithms + s) - covariance(point.variance, logarithms - s)) / 2e-5
+        for s in steps
+    ]
+    products = np.stack(tangents) @ inverse @ likelihood.targets
+    full = 0.5 * products @ inverse @ products.T
+    expected = full[1:, 1:] - np.outer(full[1:, 0], full[0, 1:]) / full[0, 0]
+    np.testing.assert_allclose(information, expected, rtol=1e-6, atol=1e-6 * np.abs(expected).max())
+
+
 def test_jitter_ladder_saves_repeated_samples_and_then_names_the_output(data):
     inputs, targets = np.repeat(data[0], 2, axis=0), np.repeat(data[1], 2)
     _, _, jitter = Likelihood(inputs, targets).factorise(1e3 * LENGTHS, 0.0)
@@ -91,6 +116,8 @@ def test_lapack_routines_against_numpy():
     np.testing.assert_allclose(factor, np.linalg.cholesky(matrix), rtol=1e-12)
     np.testing.assert_allclose(lapack.solve(factor, right), np.linalg.solve(matrix, right), rtol=1e-10)
     np.testing.assert_allclose(lapack.solve_lower(factor, right), np.linalg.solve(factor, right), rtol=1e-10)
+    rows = np.stack([right, right[::-1], np.ones(20)])
+    np.testing.assert_allclose(lapack.solve_lower(factor, rows), np.linalg.solve(factor, rows.T).T, rtol=1e-9)
     lapack.invert(factor)
     np.testing.assert_allclose(factor, np.tril(np.linalg.inv(matrix)), rtol=1e-9, atol=1e-12)
     assert not lapack.cholesky(-np.eye(3))

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
-from kernels.regression.matern import correlation_lower, correlation_row, gradient_contraction
+from kernels.regression.matern import correlation_lower, correlation_row, gradient_contraction, slope_products
 
 
 def reference(points: np.ndarray, others: np.ndarray) -> np.ndarray:
@@ -52,3 +52,13 @@ def test_contraction_equals_the_written_out_trace():
     pair = (0.7 * np.outer(weights, weights) - inverse) * slope
     expected = [0.5 * (pair * (points[:, None, d] - points[None, :, d]) ** 2).sum() for d in range(4)]
     np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+def test_slope_products_equal_the_written_out_sums():
+    generator = np.random.default_rng(4)
+    points, weights = generator.standard_normal((15, 4)), generator.standard_normal(15)
+    slope = generator.standard_normal((15, 15))
+    slope, found = slope + slope.T, np.full((4, 15), np.nan)
+    slope_products(np.ascontiguousarray(points.T), weights, np.tril(slope), found)
+    expected = [(slope * (points[:, None, d] - points[None, :, d]) ** 2) @ weights for d in range(4)]
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
