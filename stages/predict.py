@@ -17,12 +17,12 @@ from kernels.reduction.basis import Basis, project
 from kernels.reduction.snapshots import Reader
 from kernels.regression.draws import draws
 from kernels.regression.gaussian_process import predict
+from kernels.regression.von_mises import drawn_statistics
 from stages.base import Stage, StageConfig, schema, variable
 from stages.gp_model import feature_values, outside_range, processes_of
 from stages.ragged import offsets, sample_names
 from stages.variables import FIELD, SCALAR, TEST
 
-_BLOCK = 64  # draws decoded at a time
 _COMPONENTS = (3, 4, 6)
 
 
@@ -166,15 +166,16 @@ def _position(features: np.ndarray) -> int:
 
 @dataclass(frozen=True)
 class _Decoder:
-    """From coefficients to fields at the nodes of one sample."""
+    """From coefficients to fields at the nodes of one sample.
+
+    columns (common nodes, 2 fields + latents): means, squared residuals, modes.
+    """
 
     config: PredictConfig
     names: list[str]
     units: list[str]
     owner: np.ndarray
-    means: np.ndarray
-    modes: np.ndarray
-    residual: np.ndarray
+    columns: np.ndarray
     locator: Locator
 
     @classmethod
@@ -183,10 +184,11 @@ class _Decoder:
         unknown = sorted(set(config.von_mises_from) - set(names))
         if unknown:
             raise InputError(f"von_mises_from names {unknown}; the fields of the model are {names}")
+        residual = model["field_residual"].values * float(config.include_residual)
+        rows = np.concatenate([model["field_mean"].values, residual**2, model["modes"].values])
         return cls(
             config, names, [str(u) for u in model["field_units"].values], model["latent_field"].values,
-            model["field_mean"].values, model["modes"].values,
-            model["field_residual"].values * float(config.include_residual),
+            np.ascontiguousarray(rows.T),
             Locator(model["common_x"].values, model["common_connectivity"].values),
         )  # fmt: skip
 
@@ -204,71 +206,26 @@ class _Decoder:
         self, own: np.ndarray, mean: np.ndarray, std: np.ndarray, position: int
     ) -> tuple[dict[str, np.ndarray], tuple[float, float]]:
         """Fields at the mapped nodes `own` (n, axes); mean and deviation of the largest von Mises stress."""
-        operator = interpolation_operator(self.locator, own, outside="clamp").matrix
-        fields, local = {}, {}
+        count = len(self.names)
+        local = interpolation_operator(self.locator, own, outside="clamp").matrix @ self.columns
+        fields, stress = {}, {}
         for f, name in enumerate(self.names):
             mine = np.flatnonzero(self.owner == f)
-            level, modes = operator @ self.means[f], operator @ np.ascontiguousarray(self.modes[mine].T)
-            fields[f"{name}_mean"] = level + modes @ mean[mine]
-            fields[f"{name}_std"] = np.sqrt(modes**2 @ std[mine] ** 2 + operator @ self.residual[f] ** 2)
-            local[name] = (mine, level, modes)
+            modes = local[:, 2 * count + mine]
+            fields[f"{name}_mean"] = local[:, f] + modes @ mean[mine]
+            fields[f"{name}_std"] = np.sqrt(modes**2 @ std[mine] ** 2 + local[:, count + f])
+            stress[name] = (mine, local[:, f], modes)
         if not self.config.von_mises_from:
             return fields, (0.0, 0.0)
-        chosen = [local[name] for name in self.config.von_mises_from]
-        node_mean, node_std, top = _von_mises_statistics(chosen, mean, std, self.config, position)
+        latents, levels, modes = zip(*[stress[name] for name in self.config.von_mises_from], strict=True)
+        chosen = np.concatenate(latents)
+        drawn = draws(mean[chosen], std[chosen], self.config.draws, self.config.seed, position)
+        cuts = np.cumsum([mine.size for mine in latents])[:-1]
+        node_mean, node_std, tops = drawn_statistics(
+            levels, modes, np.split(mean[chosen], cuts), np.split(drawn, cuts, axis=1)
+        )
+        top = (float(tops.mean()), float(tops.std()))
         return {**fields, "von_mises_mean": node_mean, "von_mises_std": node_std}, top
-
-
-def _von_mises_statistics(
-    components: list[tuple[np.ndarray, np.ndarray, np.ndarray]],
-    mean: np.ndarray,
-    std: np.ndarray,
-    config: PredictConfig,
-    position: int,
-) -> tuple[np.ndarray, np.ndarray, tuple[float, float]]:
-    """Mean and deviation over draws of the coefficients: at every node (n,), and of the maximum."""
-    latents = np.concatenate([mine for mine, _, _ in components])
-    drawn = draws(mean[latents], std[latents], config.draws, config.seed, position)
-    cuts = np.cumsum([mine.size for mine, _, _ in components])[:-1]
-    nodes = components[0][1].size
-    total, squares, tops = np.zeros(nodes), np.zeros(nodes), []
-    centre = von_mises(_decode_block(components, np.split(mean[latents][None], cuts, axis=1)))[0]
-    for start in range(0, config.draws, _BLOCK):
-        pieces = np.split(drawn[start : start + _BLOCK], cuts, axis=1)
-        stress = von_mises(_decode_block(components, pieces))
-        shifted = (
-            stress - centre
-        )  # about the value at the mean, so that the difference of squares does not cancel
-        total += shifted.sum(axis=0)
-        squares += (shifted**2).sum(axis=0)
-        tops.append(stress.max(axis=1, initial=0.0))
-    average = total / config.draws
-    spread = np.sqrt(np.maximum(squares / config.draws - average**2, 0.0))
-    top = np.concatenate(tops)
-    return centre + average, spread, (float(top.mean()), float(top.std()))
-
-
-def _decode_block(
-    components: list[tuple[np.ndarray, np.ndarray, np.ndarray]], pieces: list[np.ndarray]
-) -> list[np.ndarray]:
-    return [level + piece @ modes.T for (_, level, modes), piece in zip(components, pieces, strict=True)]
-
-
-def von_mises(stress: list[np.ndarray]) -> np.ndarray:
-    """Von Mises stress, sqrt(((a-b)^2 + (b-c)^2 + (c-a)^2) / 2 + 3 (s12^2 + s13^2 + s23^2)).
-
-    a, b, c are the normal stresses.
-
-    stress: arrays of one shape and unit in the order 11, 22, 12 or 11, 22, 12, 33 or 11, 22, 33, 12, 13, 23.
-    What is not given is zero (von Mises 1913). Does not handle other orders.
-    """
-    if len(stress) == 6:
-        a, b, c, *shear = stress
-    else:
-        a, b, shear = stress[0], stress[1], [stress[2]]
-        c = stress[3] if len(stress) == 4 else np.zeros_like(a)
-    normal = 0.5 * ((a - b) ** 2 + (b - c) ** 2 + (c - a) ** 2)
-    return np.sqrt(normal + 3.0 * sum(s**2 for s in shear))
 
 
 def _meaning(name: str) -> str:
@@ -316,7 +273,7 @@ def _maximum(tops: np.ndarray, units: str) -> dict[str, xr.Variable]:
 
 STAGE = Stage(
     name="predict",
-    version=1,
+    version=2,
     config=PredictConfig,
     inputs={
         "morphed": schema("mapped_x", "node_count", "shape", optional=("split", "sample_name")),

@@ -5,10 +5,11 @@ from pydantic import ValidationError
 
 from kernels.errors import InputError
 from kernels.regression.gaussian_process import predict as posterior
+from kernels.regression.von_mises import von_mises
 from stages import reduce, train_gp
 from stages.base import variable
 from stages.gp_model import processes_of
-from stages.predict import STAGE, PredictConfig, run, von_mises
+from stages.predict import STAGE, PredictConfig, run
 from stages.ragged import concat, offsets, take
 
 SIDE, SAMPLES = 9, 30
