@@ -12,7 +12,7 @@ from pydantic import Field
 from kernels.errors import InputError
 from kernels.mesh.cell_types import dimensions
 from stages.base import Stage, StageConfig, by_role, schema, variable
-from stages.ingest_mesh import Mesh, MeshRules, canonical_mesh
+from stages.ingest_mesh import LARGEST, Mesh, MeshRules, canonical_mesh
 from stages.ragged import offsets, sample_names
 from stages.variables import FIELD, OK, PARAMETER, SCALAR, TEST, TRAIN, VARIABLES
 
@@ -209,12 +209,12 @@ def _free(name: str) -> str:
 
 
 def _refuse_nan(values: np.ndarray, field: str, name: str) -> None:
-    bad = int(np.sum(~np.isfinite(values)))
+    bad = int(np.sum(~(np.abs(values) <= LARGEST)))
     if bad:
         raise InputError(
             f"sample {name!r}: field {field!r} has {bad} of {values.size} values that are NaN or "
             f"infinite, expected "
-            "numbers: mend the sample, leave it out, or leave the field out with fields"
+            f"numbers up to {LARGEST:g}: mend the sample, leave it out, or leave the field out with fields"
         )
 
 
@@ -249,7 +249,7 @@ def _scalars(config: IngestConfig, raw: xr.Dataset, names: list[str]) -> dict[st
     result = {}
     for key in found:
         values = np.asarray(raw[key].values, dtype=np.float64)
-        bad = np.flatnonzero(~np.isfinite(values))
+        bad = np.flatnonzero(~(np.abs(values) <= LARGEST))
         if bad.size:
             raise InputError(
                 f"sample {names[bad[0]]!r}: scalar {key!r} is {values[bad[0]]}, expected a finite number "

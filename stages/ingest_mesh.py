@@ -19,6 +19,9 @@ from kernels.mesh.cell_types import (
 from kernels.mesh.check import check_mesh
 from kernels.mesh.topology import as_mesh, cell_measures, orient, split_quads
 
+LARGEST = 1e100
+"""Numbers above this, or below its negative, are refused: their squares and products overflow."""
+
 _PIXEL_ORDER = [0, 1, 3, 2]
 
 
@@ -71,6 +74,11 @@ def canonical_mesh(name: str, raw: dict[str, np.ndarray], rules: MeshRules) -> M
     points = np.asarray(raw["x"], np.float64) * rules.scale
     if rules.flatten:
         points = points[:, :2]
+    largest = np.abs(points[np.isfinite(points)]).max(initial=0.0)
+    if largest > LARGEST:
+        raise InputError(
+            f"{what} has a coordinate of {largest:.3g} m, expected at most {LARGEST:g}: repair the file"
+        )
     cells, source, split, lower = _linear_cells(what, raw, points, rules)
     as_mesh(points, cells, what)
     kept = _kept_nodes(what, raw, cells, len(points), rules)

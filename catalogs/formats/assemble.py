@@ -201,6 +201,11 @@ def _fields(
             if values.ndim > 1:
                 attrs |= {"vector": name, "component": i, "components": len(columns)}
                 attrs |= {"identically_zero": int(not np.any(column))}
+            if label in result:
+                raise InputError(
+                    f"{samples[0].source}: an array and a component of a vector are both called {label!r}, "
+                    "expected different names: rename one"
+                )
             result[label] = xr.Variable((dim,), np.ascontiguousarray(column), attrs)
     return result
 

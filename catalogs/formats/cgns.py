@@ -3,6 +3,7 @@ globals.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import h5py
@@ -56,7 +57,7 @@ def read_cgns(path: Path, name: str, base: str | None = None) -> MeshSample:
             return _Reader(path, name, base).read(Node(file, path))
     except InputError:
         raise
-    except (OSError, KeyError, IndexError, RuntimeError, ValueError, TypeError) as error:
+    except (OSError, LookupError, RuntimeError, ArithmeticError, ValueError, TypeError, MemoryError) as error:
         raise InputError(
             f"{path} cannot be read as CGNS/HDF5 ({' '.join(str(error).split())[:200]}): it is "
             f"truncated, or of the old "
@@ -77,7 +78,13 @@ class _Reader:
 
     def read(self, root: Node) -> MeshSample:
         bases = list(root.children("CGNSBase_t"))
+        if not bases and len(list(root.children())):
+            raise self.fail(
+                "no group is labelled as a CGNS base, expected the CGNS layout of HDF5 (some converters, "
+                "such as meshio, leave the labels out): export the mesh as VTU"
+            )
         base, zone = self._zone(bases)
+        self._refuse_steps(base)
         self.units = unit_names(zone) or unit_names(base)
         points = self._points(zone)
         elements = self._elements(zone)
@@ -131,6 +138,17 @@ class _Reader:
                 f"unstructured zone"
             )
         return best[0], zones[0]
+
+    def _refuse_steps(self, base: Node) -> None:
+        iteration = base.first("BaseIterativeData_t")
+        if iteration is None or iteration.data() is None:
+            return
+        steps = int(iteration.integers()[0])
+        if steps > 1:
+            raise self.fail(
+                f"base {base.name!r} holds {steps} time steps, expected one state: write the step to use to "
+                "a file of its own"
+            )
 
     def _points(self, zone: Node) -> np.ndarray:
         grid = zone.child("GridCoordinates") or zone.first("GridCoordinates_t")
@@ -192,6 +210,12 @@ class _Reader:
         if not parts:
             raise self.fail(f"zone {zone.name!r} has no elements: export the mesh with its connectivity")
         parts.sort(key=lambda part: part[0])
+        for one, other in pairwise(parts):
+            if one[0] + len(one[2]) > other[0]:
+                raise self.fail(
+                    f"the sections {one[1]!r} and {other[1]!r} both number element {other[0]}, expected "
+                    "every number once: write the file again"
+                )
         return _Elements(
             number=np.concatenate([part[0] + np.arange(len(part[2])) for part in parts]),
             kind=np.concatenate([part[2] for part in parts]),
@@ -217,6 +241,11 @@ class _Reader:
         return np.full(count, kind, np.int64), np.full(count, nodes, np.int64), entries
 
     def _mixed(self, name: str, count: int, entries: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        if not 0 <= count <= entries.size:
+            raise self.fail(
+                f"section {name!r} has {entries.size} connectivity entries, too few for its {count} elements"
+                ": write the file again"
+            )
         kinds, keep, at = np.empty(count, np.int64), np.ones(entries.size, bool), 0
         for i in range(count):
             code = int(entries[at]) if at < entries.size else -1
@@ -272,9 +301,10 @@ class _Reader:
         lower = kinds == top - 1
         used = np.zeros(len(kinds), dtype=bool)
         outer: np.ndarray | None = None
+        largest = max(int(elements.number.max(initial=0)), len(sample.points))
         for group in zone.children("ZoneBC_t"):
             for condition in group.children("BC_t"):
-                tag, place, numbers = self._condition(condition)
+                tag, place, numbers = self._condition(condition, largest)
                 if place == "Vertex":
                     outer = boundary_sides(sample) if outer is None else outer
                     inside = numbers[(numbers >= 1) & (numbers <= len(sample.points))]
@@ -304,7 +334,7 @@ class _Reader:
             found.append(elements.node[first[:, None] + np.arange(corners)])
         return found
 
-    def _condition(self, condition: Node) -> tuple[str, str, np.ndarray]:
+    def _condition(self, condition: Node, largest: int) -> tuple[str, str, np.ndarray]:
         """Tag, location and 1-based node or element numbers of one boundary condition."""
         family = condition.first("FamilyName_t")
         tag = "_".join(((family.text() if family is not None else "") or condition.name).split())
@@ -316,6 +346,11 @@ class _Reader:
                 continue
             numbers = node.integers()
             if key.endswith("Range"):
+                if not 1 <= numbers[0] <= numbers[-1] <= max(largest, 1):
+                    raise self.fail(
+                        f"boundary {tag!r} has the range {int(numbers[0])} to {int(numbers[-1])}, expected "
+                        f"numbers from 1 to at most {largest}: write the file again"
+                    )
                 numbers = np.arange(numbers[0], numbers[-1] + 1)
             if key.startswith("Element"):
                 place = "FaceCenter"

@@ -16,6 +16,8 @@ _SYMBOLS = {
     "Degree": "degree", "Radian": "rad",
 }  # fmt: skip
 _NAME_LENGTH = 32
+_LARGEST_RATIO = 1100
+"""zlib shrinks at most 1032 times: what claims more is damaged."""
 
 
 class Node:
@@ -46,7 +48,15 @@ class Node:
     def data(self) -> np.ndarray | None:
         """The values of the node in memory, or None where it has none."""
         item = self._group.get(_DATA)
-        return np.asarray(item[()]) if isinstance(item, h5py.Dataset) else None
+        if not isinstance(item, h5py.Dataset):
+            return None
+        limit = _LARGEST_RATIO * max(self._path.stat().st_size, 2**20)
+        if item.size is not None and item.size * item.dtype.itemsize > limit:
+            raise InputError(
+                f"{self._path}: node {self._group.name} claims {item.size} values, more than the file can "
+                "hold: it is damaged, write it again"
+            )
+        return np.asarray(item[()])
 
     def integers(self) -> np.ndarray:
         """The values as flat int64; InputError where there are none or they are no integers."""

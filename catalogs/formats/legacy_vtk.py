@@ -14,6 +14,7 @@ _FIELD_ARRAY = re.compile(
 _COMPONENTS = {"VECTORS": 3, "NORMALS": 3, "TENSORS": 9, "TENSORS6": 6}
 _CELLS = ("CELLS", "VERTICES", "LINES", "POLYGONS", "TRIANGLE_STRIPS")
 _AXES = ("X_COORDINATES", "Y_COORDINATES", "Z_COORDINATES")
+_KINDS = (b"UNSTRUCTURED_GRID", b"POLYDATA", b"STRUCTURED_GRID", b"STRUCTURED_POINTS", b"RECTILINEAR_GRID")
 _UNCOUNTED = (
     "METADATA",
     "LOOKUP_TABLE",
@@ -68,7 +69,16 @@ def check_legacy(path: Path) -> None:
     """
     with path.open("rb") as stream:
         head = [stream.readline(512) for _ in range(3)]
-    if not head[0].startswith(b"# vtk DataFile") or head[2].strip().upper() != b"ASCII":
+        kinds = (stream.readline(512).split() for _ in range(10))
+        kind = next((words for words in kinds if words), [])
+    if not head[0].startswith(b"# vtk DataFile"):
+        return
+    if len(kind) > 1 and kind[0].upper() == b"DATASET" and kind[1].upper() not in _KINDS:
+        raise InputError(
+            f"{path} holds a data set of kind {kind[1].decode('latin-1')}, expected a single mesh: write one "
+            "file for each block, as VTU"
+        )
+    if head[2].strip().upper() != b"ASCII":
         return
     with path.open(encoding="latin-1") as lines:
         for _ in range(3):
@@ -104,14 +114,19 @@ def _check_sections(path: Path, lines: Iterator[str]) -> None:
             section.add(words)
             continue
         section.check(path)
-        rows, section = header
-        cells = [int(word) for word in words[1:3]] if key in _CELLS else []
+        rows, section, cells = header
         metadata = key == "METADATA"
     section.check(path)
 
 
-def _header(words: list[str], line: str, rows: int) -> tuple[int, _Section] | None:
-    """(tuples in the section, the array that follows) of a header line; None for a line of data."""
+def _header(words: list[str], line: str, rows: int) -> tuple[int, _Section, list[int]] | None:
+    """(tuples in the section, the array that follows, both sizes of cells) of a header line; None for a line
+    of data."""
+    found = _announced(words, line, rows)
+    return found and (*found, [int(word) for word in words[1:3]] if words[0].upper() in _CELLS else [])
+
+
+def _announced(words: list[str], line: str, rows: int) -> tuple[int, _Section] | None:
     key = words[0].upper()
     match = _FIELD_ARRAY.match(line)
     if match is not None:

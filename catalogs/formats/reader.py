@@ -11,6 +11,7 @@ from catalogs.formats.assemble import assemble
 from catalogs.formats.cgns import read_cgns
 from catalogs.formats.plaid import PlaidSet, is_plaid, open_plaid, read_plaid
 from catalogs.formats.sample import MeshSample, existing_file, listed
+from catalogs.formats.series import refuse_series
 from catalogs.formats.su2 import read_su2, solution_beside
 from catalogs.formats.table import merge_table
 from catalogs.formats.vtk import read_vtk
@@ -145,13 +146,21 @@ def _sources(paths: Sequence[Path | str] | Path | str, options: ReadOptions) -> 
 
 
 def _in_folder(folder: Path) -> list[Path | PlaidSet]:
-    found = sorted(path for path in folder.iterdir() if path.is_file() and path.suffix.lower() in FORMATS)
+    """The mesh files of a folder by name; hidden files and folders are passed over."""
+    try:
+        below = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    except OSError as error:
+        raise InputError(f"{folder} cannot be listed ({error}): check the permissions") from error
+    found = [path for path in below if path.suffix.lower() in FORMATS and not path.is_dir()]
+    for path in found:
+        existing_file(path)
     if not found:
+        held = f"it holds {listed(path.name for path in below)}" if below else "it is empty"
         raise InputError(
-            f"{folder} holds no mesh file ({_known()}) and is no PLAID data set, expected at least one "
-            f"sample: "
-            "check the path"
+            f"{folder} holds no mesh file ({_known()}) and is no PLAID data set ({held}), expected at least "
+            "one sample: check the path, or name the folder below"
         )
+    refuse_series(folder, below)
     return list(found)
 
 

@@ -14,6 +14,7 @@ from kernels.mesh.cell_types import CELL_TYPES, cell_name, dimensions
 
 _UNIT = re.compile(r"^(?P<name>.*?\S)\s*\[(?P<unit>[^\[\]]*)\]\s*$")
 _SHOWN = 3
+_NAME_BYTES = 150
 
 
 @dataclass
@@ -112,8 +113,23 @@ def split_unit(label: str) -> tuple[str, str | None]:
 
 
 def safe_name(name: str) -> str:
-    """The name without the characters that storage cannot hold: `/` becomes `_`."""
-    return name.replace("/", "_").strip() or "unnamed"
+    """The name as storage can hold it: `/`, `\\`, control characters, and dots or two underscores at its
+    start become `_`, and it ends after 150 bytes.
+    """
+    clean = "".join("_" if c in "/\\" or not c.isprintable() else c for c in name).strip()
+    bare = clean.lstrip("._").replace("zarr.json", "zarr_json")
+    whole = "_" * (not clean.startswith(bare[:1]) and bool(bare)) + bare or "unnamed"
+    return whole.encode()[:_NAME_BYTES].decode(errors="ignore")
+
+
+def add_once(fields: dict[str, np.ndarray], name: str, values: np.ndarray, source: Path) -> None:
+    """Put a field into the dictionary; raises InputError where one of that name is there already."""
+    if name in fields:
+        raise InputError(
+            f"{source} holds two arrays called {name!r} (units in brackets are no part of a name), "
+            "expected different names: rename one"
+        )
+    fields[name] = values
 
 
 def listed(names: Iterable[object]) -> str:
@@ -124,7 +140,13 @@ def listed(names: Iterable[object]) -> str:
 
 
 def existing_file(path: Path) -> Path:
-    """The path; raises InputError where it is not a file, or is empty."""
+    """The path; raises InputError where it is not a file, is empty, or has a name that is no text."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise InputError(
+            f"{str(path)!a}: the name is not UTF-8, expected one that can be written: rename it"
+        ) from None
     if not path.is_file():
         raise InputError(f"{path} is not a file: expected a mesh or table that can be read; check the path")
     try:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from catalogs.formats.sample import MeshSample, existing_file, listed, safe_name, split_unit
+from catalogs.formats.sample import MeshSample, add_once, existing_file, listed, safe_name, split_unit
 from kernels.errors import InputError
 
 _AXES = ("x", "y", "z")
@@ -30,7 +30,9 @@ def read_csv_numbers(path: Path) -> dict[str, np.ndarray]:
                 row for row in csv.reader(stream, skipinitialspace=True) if any(item.strip() for item in row)
             ]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path} cannot be read as CSV ({error}): expected comma-separated text") from error
+        raise InputError(
+            f"{path} cannot be read as CSV ({error}), expected comma-separated text: save it as CSV in UTF-8"
+        ) from error
     if not rows:
         raise InputError(f"{path} has no header, expected names of columns in the first line")
     header = [label.strip().strip('"') for label in rows[0]]
@@ -80,7 +82,7 @@ def add_solution(sample: MeshSample, path: Path) -> MeshSample:
     for label, values in columns.items():
         name, unit = split_unit(label)
         name = safe_name(name)
-        sample.node_fields[name] = values[order]
+        add_once(sample.node_fields, name, values[order], path)
         if unit is not None:
             sample.units[name] = unit
     return sample

@@ -1,5 +1,6 @@
 """SU2 meshes: the native text format, with boundary markers, and a solution CSV beside it."""
 
+import codecs
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +23,9 @@ class _Lines:
     def __init__(self, path: Path, text: str) -> None:
         self.path = path
         self.number = 0
-        self._lines = enumerate(text.splitlines(), start=1)
+        lines = text.splitlines()
+        self.count = len(lines)
+        self._lines = enumerate(lines, start=1)
 
     def __iter__(self) -> Iterator[str]:
         for number, line in self._lines:
@@ -33,6 +36,11 @@ class _Lines:
 
     def block(self, count: int, what: str) -> Iterator[list[str]]:
         """The next `count` lines as words; InputError where the block ends early."""
+        if count > self.count - self.number:
+            raise InputError(
+                f"{self.path}: {what} ends after {self.count - self.number} lines (line {self.number}), "
+                f"expected {count}: the file is truncated, write it again"
+            )
         stream = iter(self)
         for done in range(count):
             line = next(stream, None)
@@ -72,7 +80,7 @@ def read_su2(path: Path, name: str, solution: Path | None = None) -> MeshSample:
     handled: several zones, FFD boxes and periodic sections (skipped), communication markers (skipped).
     """
     try:
-        text = existing_file(path).read_text(encoding="latin-1")
+        text = existing_file(path).read_bytes().removeprefix(codecs.BOM_UTF8).decode("latin-1")
     except OSError as error:
         raise InputError(
             f"{path} cannot be read as SU2 text ({error}): expected the native ASCII format"
@@ -178,17 +186,17 @@ def _integer(lines: _Lines, key: str, value: str) -> int:
 def _points(lines: _Lines, count: int, dimension: int | None) -> np.ndarray:
     if dimension is None:
         raise lines.fail("NPOIN comes before NDIME, expected NDIME first: move it to the top of the file")
-    points = np.empty((count, dimension))
-    for i, words in enumerate(lines.block(count, "NPOIN")):
+    points: list[list[float]] = []
+    for words in lines.block(count, "NPOIN"):
         try:
             if len(words) < dimension:
                 raise ValueError
-            points[i] = [float(word.replace("D", "E").replace("d", "e")) for word in words[:dimension]]
+            points.append([float(word.replace("D", "E").replace("d", "e")) for word in words[:dimension]])
         except ValueError:
             raise lines.fail(
                 f"{' '.join(words)!r} is no position of {dimension} numbers: write the file again"
             ) from None
-    return points
+    return np.array(points, dtype=np.float64).reshape(-1, dimension)
 
 
 def _elements(lines: _Lines, count: int, what: str) -> tuple[list[int], list[int], list[int]]:
@@ -199,12 +207,16 @@ def _elements(lines: _Lines, count: int, what: str) -> tuple[list[int], list[int
         try:
             code = int(words[0])
             entry = CELL_TYPES[code]
-            corners = [int(word) for word in words[1 : 1 + entry.nodes]]
+            corners = [_node(word) for word in words[1 : 1 + entry.nodes]]
         except (ValueError, KeyError):
             raise lines.fail(
                 f"{' '.join(words)!r} is no cell (VTK type, then nodes): write the file again"
             ) from None
-        if entry.nodes == 0 or len(corners) != entry.nodes:
+        if entry.nodes == 0:
+            raise lines.fail(
+                f"{' '.join(words)!r} is a {entry.name}, which SU2 files do not have: split it into triangles"
+            )
+        if len(corners) != entry.nodes:
             raise lines.fail(
                 f"{' '.join(words)!r} is no {entry.name} of {entry.nodes} nodes: write the file again"
             )
@@ -212,6 +224,13 @@ def _elements(lines: _Lines, count: int, what: str) -> tuple[list[int], list[int
         sizes.append(entry.nodes)
         nodes.extend(corners)
     return kinds, sizes, nodes
+
+
+def _node(word: str) -> int:
+    number = int(word)
+    if abs(number) > np.iinfo(np.int32).max:
+        raise ValueError
+    return number
 
 
 def _marker(lines: _Lines, count: int, mesh: _Mesh) -> None:

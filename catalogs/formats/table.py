@@ -25,6 +25,7 @@ def merge_table(samples: Sequence[MeshSample], path: Path) -> list[str]:
             f"{path} has no row for {len(missing)} samples ({listed(missing)}), expected one each: add them"
         )
     for sample in samples:
+        _refuse_two_rows(rows, sample, path)
         row = _row(rows, sample) or []
         for label, entry in zip(header, row, strict=True):
             if label.lower() == "split":
@@ -54,31 +55,71 @@ def _rows(path: Path) -> tuple[list[str], dict[str, list[str]]]:
                 if any(item.strip() for item in line)
             ]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path} cannot be read as CSV ({error}): expected comma-separated text") from error
+        raise InputError(
+            f"{path} cannot be read as CSV ({error}), expected comma-separated text: save it as CSV in UTF-8"
+        ) from error
+    lines = _without_empty_columns(lines)
     if len(lines) < 2 or len(lines[0]) < 2:
         raise InputError(
-            f"{path} has no rows or no columns, expected sample names and at least one parameter"
+            f"{path} has no rows or no columns, expected sample names and at least one parameter, separated "
+            f"by commas{_other_separator(lines)}"
         )
+    header = [label.strip() for label in lines[0][1:]]
+    _check_header(header, path)
     rows: dict[str, list[str]] = {}
     for number, line in enumerate(lines[1:], start=2):
         key = line[0].strip()
         if len(line) != len(lines[0]):
             raise InputError(
-                f"{path}: row {key!r} has {len(line)} entries, expected {len(lines[0])}: complete it"
+                f"{path}: row {key!r} has {len(line)} entries, expected {len(lines[0])}: complete it, and "
+                "write numbers with a decimal point"
             )
         if key in rows:
             raise InputError(
                 f"{path}: sample {key!r} has two rows (second: {number}), expected one: remove one"
             )
         rows[key] = [item.strip() for item in line[1:]]
-    return [label.strip() for label in lines[0][1:]], rows
+    return header, rows
+
+
+def _without_empty_columns(lines: list[list[str]]) -> list[list[str]]:
+    """The table without columns at its end that are empty in every row, as a trailing comma makes them."""
+    width = max((len(line) for line in lines), default=0)
+    while width and all(len(line) == width and not line[-1].strip() for line in lines):
+        lines, width = [line[:-1] for line in lines], width - 1
+    return lines
+
+
+def _other_separator(lines: list[list[str]]) -> str:
+    head = lines[0][0] if lines and lines[0] else ""
+    found = next((name for mark, name in ((";", "semicolons"), ("\t", "tabs")) if mark in head), None)
+    return f", found {found}: save it with commas and decimal points" if found else ": add them"
+
+
+def _check_header(header: list[str], path: Path) -> None:
+    names = [split_unit(label)[0] for label in header]
+    if "" in names:
+        raise InputError(f"{path}: column {names.index('') + 2} has no name, expected one: add it")
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise InputError(f"{path}: the header names {listed(twice)} twice, expected once: rename a column")
 
 
 def _row(rows: dict[str, list[str]], sample: MeshSample) -> list[str] | None:
-    for key in (sample.name, sample.source.name, Path(sample.name).name):
-        if key in rows:
-            return rows[key]
-    return None
+    return next((rows[key] for key in _keys(sample) if key in rows), None)
+
+
+def _keys(sample: MeshSample) -> list[str]:
+    return list(dict.fromkeys((sample.name, sample.source.name, Path(sample.name).name)))
+
+
+def _refuse_two_rows(rows: dict[str, list[str]], sample: MeshSample, path: Path) -> None:
+    found = [key for key in _keys(sample) if key in rows]
+    if len(found) > 1:
+        raise InputError(
+            f"{path}: the rows {listed(map(repr, found))} are both of sample {sample.name!r}, expected one: "
+            "remove one"
+        )
 
 
 def _split(entry: str, name: str, path: Path) -> int:

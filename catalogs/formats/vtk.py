@@ -2,33 +2,24 @@
 
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyvista as pv
 import xarray as xr
-from vtkmodules.vtkCommonCore import vtkLogger
-from vtkmodules.vtkIOLegacy import vtkDataSetReader
-from vtkmodules.vtkIOXML import (
-    vtkXMLPolyDataReader,
-    vtkXMLUnstructuredGridReader,
-    vtkXMLUnstructuredGridWriter,
-)
+from vtkmodules.vtkIOXML import vtkXMLUnstructuredGridWriter
 
 from catalogs.formats.facets import lift_lower_cells
-from catalogs.formats.legacy_vtk import check_legacy
-from catalogs.formats.sample import MeshSample, existing_file, safe_name, split_unit
+from catalogs.formats.sample import MeshSample, add_once, existing_file, safe_name, split_unit
+from catalogs.formats.vtk_grid import GHOSTS, Grid, one_line, vtk_errors
+from catalogs.formats.vtk_process import read_grid
 from kernels.errors import InputError
 
 UNITS_ARRAY = "pushforward_units"
 """Field data string array of a written VTU: JSON object, variable name -> unit."""
 
 _TAG_ARRAYS = ("facet_tag", "gmsh:physical", "cell_tags", "medit:ref")
-_SKIPPED = ("vtkGhostType", "vtkOriginalPointIds", "vtkOriginalCellIds", "TimeValue", UNITS_ARRAY)
-_READERS = {".vtu": vtkXMLUnstructuredGridReader, ".vtp": vtkXMLPolyDataReader, ".vtk": vtkDataSetReader}
+_SKIPPED = (GHOSTS, "vtkOriginalPointIds", "vtkOriginalCellIds", "TimeValue", UNITS_ARRAY)
 _VTK_LINE, _VTK_TRIANGLE, _VTK_TETRA = 3, 5, 10
 
 
@@ -38,18 +29,17 @@ def read_vtk(path: Path, name: str) -> MeshSample:
     Point data become nodal fields, cell data cell fields, one-valued field data scalars. Cells one
     dimension below the largest become facets, tagged by the integer cell array `facet_tag`,
     `gmsh:physical`, `cell_tags` or `medit:ref` where there is one, else `boundary`. Raises InputError
-    naming the file where it is missing, truncated or not a single mesh. Not handled: ghost cells, string
-    arrays (skipped with a note), polyhedra.
+    naming the file where it is missing, truncated, not a single mesh, or holds several time steps, ghost
+    cells or two arrays of one name. Not handled: string arrays (skipped with a note), polyhedra.
     """
-    grid = _grid(existing_file(path))
-    sizes = np.diff(np.asarray(grid.cell_offsets, dtype=np.int64))
+    grid = read_grid(existing_file(path))
     sample = MeshSample(
         name=name,
         source=path,
-        points=np.array(grid.points, dtype=np.float64).reshape(-1, 3),
-        cell_type=np.array(grid.celltypes, dtype=np.int32),
-        cell_size=sizes,
-        cell_node=np.array(grid.cell_connectivity, dtype=np.int64),
+        points=grid.points,
+        cell_type=grid.cell_type,
+        cell_size=grid.cell_size,
+        cell_node=grid.cell_node,
     )
     _read_arrays(sample, grid)
     sample.checked()
@@ -63,61 +53,17 @@ def read_vtk(path: Path, name: str) -> MeshSample:
     return lifted
 
 
-def _grid(path: Path) -> pv.UnstructuredGrid:
-    check_legacy(path)
-    reader: Any = _READERS[path.suffix.lower()]()
-    with _vtk_errors() as errors:
-        reader.SetFileName(str(path))
-        reader.Update()
-        mesh = pv.wrap(reader.GetOutput())
-    if errors or reader.GetErrorCode() or mesh is None:
-        reason = _one_line(errors[0] if errors else "no content")
-        raise InputError(
-            f"{path} cannot be read as VTK ({reason}): it is truncated or of another format; write it again"
-        )
-    if not isinstance(mesh, pv.DataSet):
-        raise InputError(
-            f"{path} holds {type(mesh).__name__}, expected a single mesh: write one file for each block"
-        )
-    if isinstance(mesh, pv.UnstructuredGrid):
-        return mesh
-    return mesh.cast_to_unstructured_grid()
-
-
-@contextmanager
-def _vtk_errors() -> Iterator[list[str]]:
-    """Collect what VTK reports as errors, and keep it off the terminal."""
-    errors: list[str] = []
-    before = vtkLogger.GetCurrentVerbosityCutoff()
-    vtkLogger.SetStderrVerbosity(vtkLogger.VERBOSITY_OFF)
-    try:
-        with pv.VtkErrorCatcher(raise_errors=False, send_to_logging=False) as caught:
-            yield errors
-        warned = [event for event in caught.warning_events if "Error reading" in str(event.alert)]
-        errors += [str(event.alert) for event in (*caught.error_events, *warned)]
-    finally:
-        vtkLogger.SetStderrVerbosity(before)
-
-
-def _one_line(error: object) -> str:
-    text = " ".join(str(error).split())
-    return text if len(text) <= 200 else text[:200] + "..."
-
-
-def _read_arrays(sample: MeshSample, grid: pv.UnstructuredGrid) -> None:
+def _read_arrays(sample: MeshSample, grid: Grid) -> None:
     units = _stored_units(grid)
     for target, source in ((sample.node_fields, grid.point_data), (sample.cell_fields, grid.cell_data)):
-        for label in source:
-            values = np.asarray(source[label])
+        for label, values in source.items():
             if label in _SKIPPED:
                 continue
             if values.dtype.kind not in "fiub":
                 sample.notes.append(f"{sample.name}: skipped array {label!r}, which holds no numbers")
                 continue
-            name = _named(sample, label, units)
-            target[name] = values.astype(np.float64)
-    for label in grid.field_data:
-        values = np.asarray(grid.field_data[label])
+            add_once(target, _named(sample, label, units), values.astype(np.float64), sample.source)
+    for label, values in grid.field_data.items():
         if label in _SKIPPED or values.dtype.kind not in "fiub" or values.size != 1:
             continue
         sample.scalars[_named(sample, label, units)] = float(values.ravel()[0])
@@ -132,11 +78,11 @@ def _named(sample: MeshSample, label: str, units: dict[str, str]) -> str:
     return name
 
 
-def _stored_units(grid: pv.UnstructuredGrid) -> dict[str, str]:
+def _stored_units(grid: Grid) -> dict[str, str]:
     if UNITS_ARRAY not in grid.field_data:
         return {}
     try:
-        stored = json.loads(str(np.asarray(grid.field_data[UNITS_ARRAY]).ravel()[0]))
+        stored = json.loads(str(grid.field_data[UNITS_ARRAY].ravel()[0]))
     except (ValueError, IndexError):
         return {}
     return {str(k): str(v) for k, v in stored.items()} if isinstance(stored, dict) else {}
@@ -177,13 +123,13 @@ def write_vtu(path: Path, dataset: xr.Dataset) -> Path:
 def _encoded(grid: pv.UnstructuredGrid, path: Path) -> bytes:
     """The VTU file in memory: VTK's own writing to a file ends the whole process on a full disk."""
     writer = vtkXMLUnstructuredGridWriter()
-    with _vtk_errors() as errors:
+    with vtk_errors() as errors:
         writer.SetInputData(grid)
         writer.SetDataModeToBinary()
         writer.WriteToOutputStringOn()
         done = writer.Write()
     if errors or not done:
-        reason = _one_line(errors[0] if errors else "unknown reason")
+        reason = one_line(errors[0] if errors else "unknown reason")
         raise InputError(f"{path} could not be written ({reason}): check the names and values of the fields")
     return str(writer.GetOutputString()).encode()
 
