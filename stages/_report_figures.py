@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from typing import Any
@@ -191,13 +191,30 @@ def ticks(low: float, high: float, count: int = 5) -> list[tuple[float, str]]:
     return [(float(p), number(float(np.round(p, 12)), 4)) for p in places]
 
 
-def calibration(levels: np.ndarray, observed: np.ndarray, names: Sequence[str]) -> str:
-    """Observed against nominal coverage, a line a quantity, with the ideal diagonal."""
+def calibration(
+    levels: np.ndarray,
+    observed: np.ndarray,
+    names: Sequence[str],
+    plain: Mapping[str, np.ndarray],
+    bar: tuple[float, float, float],
+) -> str:
+    """Observed against nominal coverage, a line a quantity, with the ideal diagonal.
+
+    plain: other lines, dashed in the colour of their quantity; bar: a level, and the ends of what is wanted
+    there.
+    """
     marks = [(0.1 * i, f"{10 * i}") for i in range(0, 11, 2)]
-    plot = Plot((0.0, 1.0), (0.0, 1.0), "nominal coverage, %", "observed coverage, %", marks, marks)
+    plot = Plot(
+        (0.0, 1.0), (0.0, 1.0), "nominal coverage, %", "observed coverage, %", marks, marks,
+        width=480, height=430, legend_width=220,
+    )  # fmt: skip
     plot.line([0.0, 1.0], [0.0, 1.0], "#7b8794", "ideal", dashed=True)
     for i, name in enumerate(names):
-        plot.line(list(levels), list(observed[i]), PALETTE[i % len(PALETTE)], name)
+        colour = PALETTE[i % len(PALETTE)]
+        plot.line(list(levels), list(observed[i]), colour, name)
+        if name in plain:
+            plot.line(list(levels), list(plain[name]), colour, f"{name}, all values (dashed)", dashed=True)
+    plot.line([bar[0]] * 2, list(bar[1:]), INK, f"wanted at {100 * bar[0]:.0f} %", dashed=True)
     return plot.svg("calibration")
 
 

@@ -21,6 +21,7 @@ td { text-align: right; border-bottom: 1px solid var(--line); padding: 4px 12px;
 th:first-child, td:first-child, .left { text-align: left; }
 td.group { font-weight: 600; vertical-align: top; }
 tr.own td { background: #eef5fb; font-weight: 600; }
+tr.off td { background: #fdf3f4; }
 tr.start td { border-top: 2px solid #b9c4cf; }
 .wide { overflow-x: auto; }
 .plots { display: flex; flex-wrap: wrap; gap: 18px 30px; align-items: flex-start; }

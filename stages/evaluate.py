@@ -26,6 +26,8 @@ from stages.variables import TEST
 ROWS = ("gp", "linear", "training mean", "POD floor", "round trip")
 METRICS = ("rrmse", "nrmse", "q2", "crps")
 LEVELS = (*(round(0.05 * i, 2) for i in range(1, 20)), 0.99)
+CLASSES = ("nonzero", "zero")
+"""Classes of values by their truth: exactly zero, or not."""
 
 _BATCH = 32
 
@@ -70,6 +72,8 @@ class _Tally:
     square: np.ndarray
     absolute: np.ndarray
     inside: np.ndarray
+    values: np.ndarray
+    variance: np.ndarray
 
 
 def run(
@@ -85,9 +89,13 @@ def run(
     section 4); nrmse: root-mean-square error over the range of the set; q2: over all values together; crps:
     mean, in the units of the quantity, of the predicted Gaussian (Gneiting et al. 2005, eq. 5), the mean
     absolute error for rows without a spread; coverage: part of the true values inside the central intervals
-    of each level. Rows: `gp`, the predictions; `linear`, least squares on the same inputs, decoded; `training
-    mean`; `POD floor`, the sample's own field pulled back, projected on the modes and transferred again;
-    `round trip`, the transfer alone. The last two exist for fields only.
+    of each level, over all values and by class: where a field is exactly zero over much of a part, intervals
+    that are wide enough for anything hold there, so `coverage_of_class` of the values that are not zero is
+    the one to judge; spread: root mean square of the predicted deviations in each class.
+
+    Rows: `gp`, the predictions; `linear`, least squares on the same inputs, decoded; `training mean`; `POD
+    floor`, the sample's own field pulled back, projected on the modes and transferred again; `round trip`,
+    the transfer alone. The last two exist for fields only.
 
     meshes: truth in ragged form, with `split`; morphed: pulled-back fields, shapes and `mapped_x`; model:
     modes and baseline; predictions: `<name>_mean` and `<name>_std` of every quantity. Samples are matched by
@@ -106,7 +114,9 @@ def run(
         np.full((6, len(names), len(quantities)), np.nan),
         np.full((len(names), len(quantities), len(ROWS)), np.nan),
         np.full((len(names), len(quantities), len(ROWS)), np.nan),
-        np.zeros((len(quantities), len(LEVELS))),
+        np.zeros((len(quantities), len(CLASSES), len(LEVELS))),
+        np.zeros((len(quantities), len(CLASSES)), dtype=np.int64),
+        np.zeros((len(quantities), len(CLASSES))),
     )
     locator = Locator(model["common_x"].values, model["common_connectivity"].values)
     for position, truth, morph, predicted in _samples(names, meshes, morphed, predictions, quantities):
@@ -256,7 +266,11 @@ def _tally_one(
         tally.absolute[position, quantity, row] = float(np.abs(error).mean())
     error = values - gaussian[0]
     tally.absolute[position, quantity, 0] = float(crps_gaussian(error, gaussian[1]).mean())
-    tally.inside[quantity] += interval_counts(error, gaussian[1], np.array(LEVELS))
+    for number, chosen in enumerate((values != 0.0, values == 0.0)):
+        std = gaussian[1][chosen]
+        tally.inside[quantity, number] += interval_counts(error[chosen], std, np.array(LEVELS))
+        tally.values[quantity, number] += std.size
+        tally.variance[quantity, number] += float((std**2).sum())
 
 
 def _summary(
@@ -266,7 +280,7 @@ def _summary(
     score = np.full((len(quantities), len(ROWS), len(METRICS)), np.nan)
     relative = np.full(tally.square.shape, np.nan)
     excluded, reasons = np.zeros(len(quantities), dtype=np.int64), []
-    coverage = np.empty_like(tally.inside)
+    count = np.where(tally.values > 0, tally.values, np.nan)
     for index, name in enumerate(quantities):
         truth, square = Truth(*tally.truth[:, :, index]), tally.square[:, index]
         out, reason = vanishing(truth, config.vanishing_fraction)
@@ -276,12 +290,26 @@ def _summary(
         score[index, :, 0] = rrmse(square, truth.peak, ~out)
         score[index, :, 1], score[index, :, 2] = nrmse(square, truth), q2(square, truth)
         score[index, :, 3] = tally.absolute[:, index].mean(axis=0)
-        coverage[index] = tally.inside[index] / truth.count.sum()
         excluded[index] = int(out.sum())
         reasons.append(reason)
     data = {
         "score": (("quantity", "row", "metric"), score, "errors and scores"),
-        "coverage": (("quantity", "level"), coverage, "part of true values inside the central interval"),
+        "coverage": (
+            ("quantity", "level"),
+            tally.inside.sum(axis=1) / tally.values.sum(axis=1)[:, None],
+            "part of true values inside the central interval",
+        ),
+        "coverage_of_class": (
+            ("quantity", "class", "level"),
+            tally.inside / count[:, :, None],
+            "part of the true values of a class inside the central interval",
+        ),
+        "values": (("quantity", "class"), tally.values, "true values in each class"),
+        "spread": (
+            ("quantity", "class"),
+            np.sqrt(tally.variance / count),
+            "root mean square of predicted deviations in each class",
+        ),
         "sample_error": (("sample", "quantity", "row"), relative, "relative error of each sample"),
         "sample_rmse": (("sample", "quantity", "row"), np.sqrt(tally.square), "root-mean-square error"),
         "excluded": (("quantity",), excluded, "samples without a relative error"),
@@ -302,13 +330,20 @@ def _summary(
             },
             "sample_name": variable("sample_name", np.array(names)),
         },
-        coords={"quantity": quantities, "row": list(ROWS), "metric": list(METRICS), "level": list(LEVELS)},
+        coords={
+            "quantity": quantities,
+            "row": list(ROWS),
+            "metric": list(METRICS),
+            "level": list(LEVELS),
+            "class": list(CLASSES),
+        },
     )
 
 
 def table(metrics: xr.Dataset) -> pd.DataFrame:
     """The metrics as people read them: a line a quantity and row, scores and the 50, 90, 95 % coverages.
 
+    coverage_*: over all values; nonzero_95: over those whose truth is not zero, a part `nonzero` of all.
     Relative errors that were refused are NaN, with their count and reason in the last two columns.
     """
     lines = []
@@ -322,6 +357,9 @@ def table(metrics: xr.Dataset) -> pd.DataFrame:
             for level in (0.5, 0.9, 0.95):
                 inside = float(one["coverage"].sel(level=level))
                 line[f"coverage_{round(100 * level)}"] = inside if row == ROWS[0] else np.nan
+            judged = float(one["coverage_of_class"].sel({"class": CLASSES[0], "level": 0.95}))
+            line["nonzero_95"] = judged if row == ROWS[0] else np.nan
+            line["nonzero"] = float(one["values"][0] / one["values"].sum())
             line |= {"units": str(one["quantity_units"].values), "excluded": int(one["excluded"])}
             lines.append({**line, "reason": str(one["excluded_reason"].values)})
     return pd.DataFrame(lines)
@@ -329,7 +367,7 @@ def table(metrics: xr.Dataset) -> pd.DataFrame:
 
 STAGE = Stage(
     name="evaluate",
-    version=1,
+    version=2,
     config=EvaluateConfig,
     inputs={
         "meshes": schema("node_count", optional=("split", "sample_name")),

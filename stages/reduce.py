@@ -1,6 +1,6 @@
 """Stage `reduce`: fields and shapes on the common mesh become coefficients of centred POD modes."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Literal
 
 import numpy as np
@@ -11,6 +11,7 @@ from scipy import sparse
 from kernels.errors import InputError
 from kernels.mesh.mass import mass_matrix
 from kernels.reduction.basis import Basis, Truncation, project
+from kernels.reduction.missed import Growth, GrowthTally
 from kernels.reduction.pod import snapshot_pod
 from kernels.reduction.randomised import randomised_pod
 from kernels.reduction.snapshots import Reader
@@ -62,8 +63,9 @@ def run(config: ReduceConfig, morphed: xr.Dataset, common: xr.Dataset) -> xr.Dat
     common_node); common: the common mesh. Returns modes(latent, common_node) with the field's units divided
     by the unit of coefficients, latent_field(latent) numbering the coordinate `field`, means, singular
     values, coefficients, field_residual(field, common_node), the spread of what modes and transfer miss in
-    training, shape_residual(sample) = |s - mean - a phi|_M / |s - mean|_M, the captured part of
-    the energy a field, the common mesh, and the parameters, scalars, names and split of the samples.
+    training, how it grows with the field there (see `_residual`), shape_residual(sample) = |s - mean - a
+    phi|_M / |s - mean|_M, the captured part of the energy a field, the common mesh, and the parameters,
+    scalars, names and split of the samples.
 
     Raises InputError where there are fewer training samples than modes + 1, where no field is given, where a
     config names an unknown field, and where a value is not finite. Fields that do not vary get no mode.
@@ -84,8 +86,9 @@ def run(config: ReduceConfig, morphed: xr.Dataset, common: xr.Dataset) -> xr.Dat
         bases[name] = _basis(config, morphed, name, rows, mass, _truncation(config, name))
         coefficients[name] = _project(config, morphed, name, bases[name], mass)[0]
     result = _fields(morphed, bases, coefficients)
-    missed = [_residual(config, morphed, name, rows, bases[name], coefficients[name]) for name in fields]
-    result["field_residual"] = variable("field_residual", np.stack(missed))
+    result.update(
+        _missed([_residual(config, morphed, name, rows, bases[name], coefficients[name]) for name in fields])
+    )
     result.update(_shape(config, morphed, rows, mass))
     result.update({name: common[name].variable for name in ("common_x", "common_connectivity")})
     passed = [
@@ -184,24 +187,46 @@ def _residual(
     rows: np.ndarray,
     basis: Basis,
     coefficients: np.ndarray,
-) -> np.ndarray:
-    """sqrt(sum_i (s_i - mean - a_i Phi)^2 / (n - k - 1) + sum_i e_i^2 / n) at every common node, over the n
-    training samples: what the k modes and the transfer (error e_i) miss, in the units of the field.
+) -> tuple[np.ndarray, np.ndarray, Growth]:
+    """What the k modes and the transfer (error t_i) miss over the n training samples, in the field's units.
+
+    r = sqrt(sum_i e_i^2 / n) with e_i^2 = (s_i - p_i)^2 n / (n - k - 1) + t_i^2, p_i = mean + a_i Phi; scale
+    = sqrt(sum_i p_i^2 / n), both (common_node,); g with e_i^2 ~ r^2 g(|p_i| / scale).
     """
     nodes = morphed.sizes["common_node"]
-    missed, lost = np.zeros(nodes), np.zeros(nodes)
+    free = rows.size / max(rows.size - len(basis.modes) - 1, 1)
     read = _reader(morphed, name, rows)
     position = [str(field) for field in morphed["field"].values].index(name) if "field" in morphed else 0
-    block = max(1, config.memory_mib * 2**20 // (4 * 8 * nodes))
-    for start in range(0, rows.size, block):
-        stop = min(start + block, rows.size)
-        rest = read(start, stop) - basis.mean - coefficients[rows[start:stop]] @ basis.modes
-        missed += np.einsum("ij,ij->j", rest, rest)
-        if "transfer_error" in morphed:
-            error = morphed["transfer_error"][rows[start:stop], position].values.astype(np.float64)
-            lost += np.einsum("ij,ij->j", error, error)
-    free = max(rows.size - len(basis.modes) - 1, 1)
-    return np.sqrt(missed / free + lost / rows.size)
+    block = max(1, config.memory_mib * 2**20 // (8 * 8 * nodes))
+
+    def blocks() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for start in range(0, rows.size, block):
+            part = rows[start : min(start + block, rows.size)]
+            projected = basis.mean + coefficients[part] @ basis.modes
+            squares = free * (read(start, start + part.size) - projected) ** 2
+            if "transfer_error" in morphed:
+                squares += morphed["transfer_error"][part, position].values.astype(np.float64) ** 2
+            yield projected, squares
+
+    missed, size = np.zeros(nodes), np.zeros(nodes)
+    for projected, squares in blocks():
+        missed += squares.sum(axis=0)
+        size += np.einsum("ij,ij->j", projected, projected)
+    variance, scale = missed / rows.size, np.sqrt(size / rows.size)
+    tally = GrowthTally(scale, variance)
+    for projected, squares in blocks():
+        tally.add(projected, squares)
+    return np.sqrt(variance), scale, tally.growth()
+
+
+def _missed(found: list[tuple[np.ndarray, np.ndarray, Growth]]) -> dict[str, xr.Variable]:
+    values = {
+        "field_residual": [spread for spread, _, _ in found],
+        "residual_scale": [scale for _, scale, _ in found],
+        "residual_knot": [growth.knots for _, _, growth in found],
+        "residual_growth": [growth.values for _, _, growth in found],
+    }
+    return {name: variable(name, np.stack(rows)) for name, rows in values.items()}
 
 
 def _fields(
@@ -244,7 +269,7 @@ def _shape(
 
 STAGE = Stage(
     name="reduce",
-    version=1,
+    version=2,
     config=ReduceConfig,
     inputs={
         "morphed": schema("shape", optional=("split", "sample_name", "transfer_error")),
@@ -253,7 +278,8 @@ STAGE = Stage(
     output=schema(
         *("modes", "latent_field", "singular_value", "field_mean", "coefficients"),
         *("shape_modes", "shape_mean", "shape_singular_value", "shape_coefficients", "shape_residual"),
-        *("field_residual", "common_x", "common_connectivity"),
+        *("field_residual", "residual_scale", "residual_knot", "residual_growth"),
+        *("common_x", "common_connectivity"),
         optional=("split", "sample_name"),
     ),
     run=run,
@@ -261,5 +287,6 @@ STAGE = Stage(
         "Sirovich 1987, Turbulence and the dynamics of coherent structures, Quart. Appl. Math. 45, 561-571",
         "Halko, Martinsson, Tropp 2011, Finding structure with randomness, SIAM Review 53, 217-288",
         "Casenave, Staber, Roynard 2023, MMGP, NeurIPS 36, arXiv 2305.12871",
+        "Carroll, Ruppert 1988, Transformation and Weighting in Regression, Chapman and Hall",
     ),
 )  # fmt: skip

@@ -6,7 +6,8 @@ import numpy as np
 import xarray as xr
 
 from kernels.errors import InputError
-from stages._report_figures import calibration, colour_bar, draw, number, parity, spectrum
+from stages._report_calibration import honesty
+from stages._report_figures import colour_bar, draw, number, parity, spectrum
 from stages._report_page import folded, items, note, page, section, table
 from stages.base import Stage, StageConfig, schema
 from stages.evaluate import ROWS
@@ -78,7 +79,7 @@ def run(
         raise InputError(f"the report is asked to draw {unknown}; the fields of the model are {known}")
     sections = [
         section("Accuracy on the test parts", _scores(metrics)),
-        section("Are the error bars honest?", _calibration(metrics), _parities(metrics, meshes, predictions)),
+        section("Are the error bars honest?", honesty(metrics), _parities(metrics, meshes, predictions)),
         section("Best, median and worst part", _pictures(meshes, predictions, metrics, ranked, drawn)),
         section("Reduced basis", _basis(model)),
         section("Gaussian processes", _processes(model)),
@@ -109,7 +110,7 @@ def _lead(meshes: xr.Dataset, metrics: xr.Dataset, model: xr.Dataset) -> str:
 
 def _scores(metrics: xr.Dataset) -> str:
     lines = metrics_table(metrics)
-    head = ("quantity", "model", "RRMSE", "RMSE / range", "Q²", "CRPS", "50 %", "90 %", "95 %")
+    head = ("quantity", "model", "RRMSE", "RMSE / range", "Q²", "CRPS")
     body, notes = [], []
     for quantity, group in lines.groupby("quantity", sort=False):
         reason = str(group["reason"].iloc[0])
@@ -121,10 +122,7 @@ def _scores(metrics: xr.Dataset) -> str:
         for order, (_, line) in enumerate(group.iterrows()):
             css = " ".join(c for c, on in (("own", line["row"] == ROWS[0]), ("start", order == 0)) if on)
             crps = number(line["crps"]) + ("" if units == "1" else f" {units}")
-            shares = [
-                f"{100 * line[f'coverage_{p}']:.1f} %" if line["row"] == ROWS[0] else "" for p in (50, 90, 95)
-            ]
-            cells = [number(line["rrmse"]), number(line["nrmse"]), _q2(line["q2"]), crps, *shares]
+            cells = [number(line["rrmse"]), number(line["nrmse"]), _q2(line["q2"]), crps]
             first = (
                 f'<td class="group" rowspan="{len(group)}">{escape(str(quantity))}{mark}</td>'
                 if order == 0
@@ -140,8 +138,7 @@ def _scores(metrics: xr.Dataset) -> str:
     top = "".join(f"<th{left if i == 1 else ''}>{h}</th>" for i, h in enumerate(head))
     explained = note(
         "RRMSE: root mean over parts of the squared error relative to the part's own largest value. "
-        "Last columns: share of "
-        "true values inside the central interval. POD floor: the part's own field, projected on the "
+        "POD floor: the part's own field, projected on the "
         "modes and brought "
         "back; round trip: brought to the common mesh and back. No model on these modes can beat its "
         "floor. CRPS of a row "
@@ -156,16 +153,6 @@ def _q2(value: float) -> str:
     if not np.isfinite(value):
         return "–"
     return f"{value:.5f}".replace("-", "−") if value > -1.0 else number(value)
-
-
-def _calibration(metrics: xr.Dataset) -> str:
-    names = [str(q) for q in metrics["quantity"].values]
-    plot = calibration(metrics["level"].values, metrics["coverage"].values, names)
-    text = note(
-        "On the diagonal the intervals hold as often as they say; above it they are too wide, below "
-        "too narrow."
-    )
-    return f'{text}<div class="plots"><figure>{plot}</figure></div>'
 
 
 def _parities(metrics: xr.Dataset, meshes: xr.Dataset, predictions: xr.Dataset) -> str:
@@ -330,9 +317,9 @@ def _limits(model: xr.Dataset, predictions: xr.Dataset) -> str:
     said = [
         "Parts of the same topology as the training parts, meshed with the same kind of cell.",
         "Inputs inside the training range below; beyond it the model flags a part and should not be trusted.",
-        "The standard deviations hold what the Gaussian processes do not know; neither the error of "
-        "the modes (POD floor) "
-        "nor that of the transfer (round trip) is in them.",
+        "The standard deviations hold what the Gaussian processes do not know, scaled by errors of held-out "
+        "training parts, and what modes and transfer missed in training; errors of neighbouring nodes go "
+        "together, which intervals node by node do not show.",
         "The scores are those of test parts from the same distribution as the training parts.",
     ]
     if "shape_residual_limit" in model.attrs:
@@ -365,7 +352,7 @@ def _lineage(provenance: xr.Dataset) -> str:
 
 STAGE = Stage(
     name="report",
-    version=1,
+    version=2,
     config=ReportConfig,
     inputs={
         "meshes": schema(

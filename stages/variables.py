@@ -122,6 +122,15 @@ _ALL = (
         "training standard deviation of what modes and transfer miss, in the units of each field",
     ),
     Variable(
+        "residual_scale",
+        ("field", "common_node"),
+        "float64",
+        "1",
+        "training root mean square of each field in its modes, in the units of each field",
+    ),
+    Variable("residual_knot", ("field", "knot"), "float64", "1", "field over residual_scale at each knot"),
+    Variable("residual_growth", ("field", "knot"), "float64", "1", "squared residual over field_residual^2"),
+    Variable(
         "shape_modes", ("shape_latent", "common_node", "axis"), "float64", "1", "POD modes of the shape"
     ),
     Variable(
@@ -146,6 +155,9 @@ _ALL = (
     Variable("lengthscale", ("output", "feature"), "float64", "1", "Matern lengthscales"),
     Variable("signal_variance", ("output",), "float64", "1", "kernel variance"),
     Variable("noise_variance", ("output",), "float64", "1", "noise variance"),
+    Variable(
+        "variance_factor", ("output",), "float64", "1", "by which held-out errors scaled both variances"
+    ),
     Variable("log_marginal_likelihood", ("output",), "float64", "1", "at the optimum"),
     Variable("gp_targets", ("train_sample", "output"), "float64", "1", "standardised training targets"),
     Variable(

@@ -69,6 +69,36 @@ def test_coverage_and_crps_of_honest_noise(metrics):
     assert score(metrics, "u", "gp", "crps") == pytest.approx(0.01 / np.sqrt(np.pi), rel=0.1)
 
 
+def test_zeros_are_counted_apart_and_do_not_hide_the_others(build_case):
+    """p is exactly zero in the last part: wide bars there change that class and the plain share alone."""
+    case = build_case()
+    names = list(case.predictions["sample_name"].values)
+    start = np.concatenate([[0], np.cumsum(case.predictions["node_count"].values)])
+    at = names.index("part_023")
+    zeros = slice(start[at], start[at + 1])
+    case.predictions["p_std"].values[zeros] *= 100.0
+    case.predictions["p_std"].values[: start[at]] *= 0.5
+    case.predictions["p_std"].values[start[at + 1] :] *= 0.5
+    out = evaluate(case).sel(quantity="p", level=0.95)
+    count, wide = int(case.predictions.sizes["node"]), int(start[at + 1] - start[at])
+    np.testing.assert_array_equal(out["values"], [count - wide, wide])
+    own = out["coverage_of_class"].values
+    assert own[1] == 1.0
+    assert own[0] == pytest.approx(0.67, abs=0.08)  # erf(0.5 * 1.96 / sqrt 2)
+    assert float(out["coverage"]) == pytest.approx((own[0] * (count - wide) + wide) / count, rel=1e-12)
+    np.testing.assert_allclose(out["spread"], [5e3, 1e6], rtol=1e-12)
+    line = table(evaluate(case)).set_index(["quantity", "row"]).loc[("p", "gp")]
+    assert line["nonzero_95"] == own[0]
+    assert line["nonzero"] == (count - wide) / count
+
+
+def test_a_quantity_without_zeros_has_one_class(metrics):
+    u = metrics.sel(quantity="u")
+    np.testing.assert_array_equal(u["coverage_of_class"][0], u["coverage"])
+    assert np.isnan(u["coverage_of_class"][1]).all()
+    assert int(u["values"][1]) == 0
+
+
 def test_vanishing_and_crossing_quantities_are_refused_with_reasons(metrics):
     assert int(metrics["excluded"].sel(quantity="p")) == 1
     assert "1 of 8 samples left out" in str(metrics["excluded_reason"].sel(quantity="p").values)

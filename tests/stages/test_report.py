@@ -9,7 +9,8 @@ import xarray as xr
 from PIL import Image
 
 from kernels.errors import InputError
-from stages._report_figures import draw, number, ticks
+from stages._report_calibration import honesty
+from stages._report_figures import calibration, draw, number, ticks
 from stages.evaluate import STAGE as EVALUATE
 from stages.evaluate import EvaluateConfig
 from stages.report import STAGE, ReportConfig
@@ -107,6 +108,46 @@ def test_page_says_what_it_must(html):
         *("best: ", "median: ", "worst: ", "nominal coverage", "topology", "shape_0"),
     ):
         assert expected in text, expected
+
+
+def test_calibration_is_read_on_the_values_that_are_not_zero(inputs):
+    """Half of p is zero and covered, the rest is not: the row says 40 %, too narrow, and 70 % of all."""
+    metrics = inputs["metrics"].copy(deep=True)
+    metrics["coverage_of_class"].loc[{"quantity": "p"}] = np.array([0.4, 1.0])[:, None]
+    metrics["coverage_of_class"].loc[{"quantity": "peak", "class": "nonzero"}] = 1.0
+    metrics["coverage"].loc[{"quantity": "p"}] = 0.7
+    metrics["values"].loc[{"quantity": "p"}] = [1500, 1500]
+    page = honesty(metrics)
+    rows = {cells[0]: cells for cells in map(_cells, re.findall(r"<tr.*?</tr>", page))}
+    assert rows["p"][1:9] == ["3,000", "50.0 %", *["40.0 %"] * 3, "too narrow", "70.0 %", "100.0 %"]
+    assert rows["peak"][6] == "± 8.9 too wide"  # sqrt(0.95 0.05 / 6)
+    assert rows["u"][2] == "none"
+    assert "too" not in rows["u"][6]
+    assert page.count('<tr class="off">') == 2 + sum("too" in rows[n][6] for n in ("moment",))
+    assert page.count("p, all values (dashed)") == 1
+    assert "u, all values" not in page
+
+
+def _cells(row):
+    return re.findall(r"<td[^>]*>(.*?)</td>", row) or [""]
+
+
+def test_calibration_lines_are_where_the_numbers_are():
+    levels = np.array([0.0, 0.5, 1.0])
+    svg = calibration(levels, np.array([[0.0, 0.25, 1.0]]), ["a"], {"a": levels}, (0.95, 0.88, 0.99))
+    lines = [
+        np.array([pair.split(",") for pair in points.split()], dtype=float)
+        for points in re.findall(r'polyline points="([^"]+)"', svg)
+    ]
+    ideal, judged, plain, wanted = lines
+    (left, bottom), (right, top) = ideal
+    assert left < right
+    assert top < bottom
+    np.testing.assert_allclose(judged[1], [0.5 * (left + right), bottom + 0.25 * (top - bottom)], atol=0.1)
+    np.testing.assert_allclose(plain[1], [0.5 * (left + right), 0.5 * (top + bottom)], atol=0.1)
+    np.testing.assert_allclose(
+        wanted, [[left + 0.95 * (right - left), bottom + y * (top - bottom)] for y in (0.88, 0.99)], atol=0.1
+    )
 
 
 def test_pictures_are_not_blank_and_differ(html):
