@@ -11,7 +11,8 @@ import zarr
 import zarr.storage
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
-from catalogs.keys import plain
+from catalogs.contents import growing_dims
+from catalogs.keys import is_text, plain, storable
 from kernels.errors import InputError
 
 CHUNK_BYTES = 32 * 2**20
@@ -65,26 +66,13 @@ class Layout:
         return math.prod(self.chunks) * _item_bytes(self.dtype)
 
 
-def growing_dims(dataset: xr.Dataset) -> set[str]:
-    """Dims along which samples are joined: `sample` and every ragged dim."""
-    ragged = {
-        str(v.attrs["sample_dimension"]) for v in dataset.variables.values() if "sample_dimension" in v.attrs
-    }
-    return {"sample", *ragged}
-
-
 def layout(name: str, variable: xr.Variable, sizes: Mapping[str, int], growing: set[str]) -> Layout:
     """Layout of a variable in a store where the dims have the given sizes.
 
-    Raises InputError for dtypes that have no place in the store: dates and Python objects other than text.
+    Raises InputError for dtypes that have no place in the store: dates and records.
     """
     dims = tuple(str(dim) for dim in variable.dims)
-    kind = variable.dtype.kind
-    if kind in "Mm" or kind == "V":
-        raise InputError(
-            f"{name!r} has dtype {variable.dtype}, which is not stored: convert it to a number with units"
-        )
-    dtype: np.dtype | str = "string" if kind in "OUST" else variable.dtype
+    dtype: np.dtype | str = "string" if is_text(storable(name, variable).dtype) else variable.dtype
     shape = tuple(int(sizes[dim]) for dim in dims)
     axis = next((i for i, dim in enumerate(dims) if dim in growing), 0)
     chunks, pieces = sharded(chunk_shape(shape, _item_bytes(dtype), axis), _item_bytes(dtype), axis)
@@ -117,7 +105,7 @@ def sharded(chunks: tuple[int, ...], item_bytes: int, axis: int) -> tuple[tuple[
     return (*lead, whole, *tail), (*lead, length, *tail)
 
 
-def write_dataset(store: zarr.storage.LocalStore | zarr.storage.ZipStore, dataset: xr.Dataset) -> None:
+def write_dataset(store: zarr.storage.LocalStore, dataset: xr.Dataset) -> None:
     """Write a dataset, chunk by chunk where it is lazy.
 
     Raises InputError for dtypes that are not stored, OSError where the disk is full.
@@ -178,7 +166,7 @@ def _matching(plan: Layout, part: xr.Dataset, number: int, names: set[str]) -> n
         raise InputError(f"part {number} has no variable {plan.name!r}; part 0 has {sorted(names)}")
     variable = part.variables[plan.name]
     given, wanted = variable.attrs.get("units"), plan.attrs.get("units")
-    kind = "string" if variable.dtype.kind in "OUST" else variable.dtype
+    kind = "string" if is_text(variable.dtype) else variable.dtype
     if tuple(variable.dims) != plan.dims or kind != plan.dtype or given != wanted:
         raise InputError(
             f"{plan.name!r} has dims {variable.dims}, dtype {kind} and units {given!r} in part {number}, "

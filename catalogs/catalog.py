@@ -15,7 +15,15 @@ import sqlalchemy as sa
 import xarray as xr
 import zarr.storage
 
-from catalogs import arrays, environment, queries, reading
+from catalogs import arrays, environment, part_files, queries, reading
+from catalogs.contents import (
+    Content,
+    content_of,
+    delete_contents,
+    insert_content,
+    joined,
+    stored_contents,
+)
 from catalogs.database import artifacts, edges, engine_for, metadata
 from catalogs.database import parts as parts_table
 from catalogs.failures import storage_errors
@@ -115,7 +123,7 @@ class Catalog(queries.Queries):
             self._private_place() as place,
         ):
             arrays.write_dataset(zarr.storage.LocalStore(place / "data"), dataset)
-            self._publish(key, place / "data", _schema(dataset), record)
+            self._publish(key, place / "data", _schema(dataset), record, _written(place / "data", dataset))
 
     def publish_parts(self, key: str, part_keys: Sequence[str], record: Record) -> None:
         """Join finished parts, in that order, into the artifact `key`, in bounded memory.
@@ -128,10 +136,14 @@ class Catalog(queries.Queries):
             self._private_place() as place,
         ):
             arrays.write_parts(zarr.storage.LocalStore(place / "data"), pieces)
+            content, origin = pieces.content()
             schema = _schema(reading.open_dataset(place / "data", f"result of stage {record.stage!r}"))
-            self._publish(key, place / "data", schema, record)
+            self._publish(key, place / "data", schema, record, content, origin)
 
-    def _publish(self, key: str, data: Path, schema: dict[str, Any], record: Record) -> None:
+    def _publish(
+        self, key: str, data: Path, schema: dict[str, Any], record: Record, content: Content,
+        origin: Sequence[str] | None = None,
+    ) -> None:  # fmt: skip
         size = _sync_tree(data)
         row = {
             "key": key,
@@ -162,6 +174,7 @@ class Catalog(queries.Queries):
                     connection.execute(sa.insert(artifacts), row)
                     if lines:
                         connection.execute(sa.insert(edges), lines)
+                    insert_content(connection, key, content, origin)
             except BaseException:
                 self.path(key).rename(data)
                 raise
@@ -189,6 +202,17 @@ class Catalog(queries.Queries):
             )
         return reading.open_dataset(self.path(full), f"artifact {full[:12]} (stage {stage!r})")
 
+    def content(self, key: str) -> Content:
+        """Digests of the artifact's samples, as they were stored when it was published; computed where a
+        catalog of an earlier version has none.
+
+        Raises InputError as `open` does.
+        """
+        full = self.resolve(key)
+        with self.engine.connect() as connection:
+            stored = stored_contents(connection, [full])
+        return stored[full] if full in stored else content_of(self.open(full))
+
     def remove(self, key: str) -> list[str]:
         """Take an artifact and everything made from it out of the catalog; returns the removed keys.
 
@@ -200,6 +224,7 @@ class Catalog(queries.Queries):
             with self.engine.begin() as connection:
                 connection.execute(sa.delete(artifacts).where(artifacts.c.key.in_(doomed)))
                 connection.execute(sa.delete(edges).where(edges.c.key.in_(doomed)))
+                delete_contents(connection, doomed)
             for one in doomed:
                 if self.path(one).exists():
                     self.path(one).rename(place / one)
@@ -217,12 +242,9 @@ class Catalog(queries.Queries):
         doing = f"writing a part of stage {stage!r}"
         with storage_errors(doing, self.project), self._private_place() as place:
             file = place / "part.zip"
-            store = zarr.storage.ZipStore(file, mode="w")
-            try:
-                arrays.write_dataset(store, dataset)
-            finally:
-                store.close()
+            part_files.write_part(file, dataset)
             _sync(file)
+            content = content_of(dataset)
             row = {
                 "key": key,
                 "stage": stage,
@@ -238,27 +260,28 @@ class Catalog(queries.Queries):
                 with self.engine.begin() as connection:
                     connection.execute(sa.delete(parts_table).where(parts_table.c.key == key))
                     connection.execute(sa.insert(parts_table), row)
+                    insert_content(connection, key, content)
 
-    def claim_part(self, key: str, artifact: str, owner: str) -> bool:
-        """Whether a part is finished; if so it belongs to `owner` from now on, and is not collected while
-        that lives.
+    def claim_parts(self, keys: Sequence[str], artifact: str, owner: str) -> set[str]:
+        """Those of the parts that are finished; they belong to `owner` from now on, and are not collected
+        while that lives.
         """
-        if not self.part_path(key).is_file():
-            return False
-        with storage_errors("claiming a finished part", self.project), self.engine.begin() as connection:
-            change = (
-                sa.update(parts_table).where(parts_table.c.key == key).values(owner=owner, artifact=artifact)
-            )
-            return connection.execute(change).rowcount == 1
+        there = [key for key in keys if self.part_path(key).is_file()]
+        claimed: set[str] = set()
+        column = parts_table.c.key
+        with storage_errors("claiming finished parts", self.project), self.engine.begin() as connection:
+            for start in range(0, len(there), 500):
+                mine = column.in_(there[start : start + 500])
+                connection.execute(sa.update(parts_table).where(mine).values(owner=owner, artifact=artifact))
+                claimed |= set(connection.execute(sa.select(column).where(mine)).scalars())
+        return claimed
 
     def load_part(self, key: str, names: Sequence[str] | None = None) -> xr.Dataset:
         """A finished part, in memory, optionally of some variables only.
 
         Raises InputError where it is missing or damaged.
         """
-        return reading.load_zip(
-            self.part_path(key), f"part {key[:12]}", None if names is None else list(names)
-        )
+        return part_files.read_part(self.part_path(key), f"part {key[:12]}", names)
 
 
 class _StoredParts:
@@ -276,8 +299,30 @@ class _StoredParts:
     def sizes(self, number: int) -> Mapping[str, int]:
         return self._sizes[self._keys[number]]
 
+    def content(self) -> tuple[Content, list[str]]:
+        """Content of the joined parts, and the part of every sample.
+
+        Raises InputError where the parts disagree on what belongs to no sample.
+        """
+        with self._catalog.engine.connect() as connection:
+            stored = stored_contents(connection, self._keys)
+        contents = [stored.get(key) or content_of(self.load(i)) for i, key in enumerate(self._keys)]
+        other = next((i for i, one in enumerate(contents) if one.shared != contents[0].shared), None)
+        if other is not None:
+            raise InputError(
+                f"part {other} and part 0 disagree on the attributes, or on variables that belong to no "
+                "sample: a stage that is cut must give the same ones for every part"
+            )
+        origin = [key for key, one in zip(self._keys, contents, strict=True) for _ in one.samples]
+        return joined(contents), origin
+
     def load(self, number: int, names: Sequence[str] | None = None) -> xr.Dataset:
         return self._catalog.load_part(self._keys[number], names)
+
+
+def _written(data: Path, dataset: xr.Dataset) -> Content:
+    """Content of a dataset just written; what is lazy is read back rather than computed again."""
+    return content_of(reading.open_dataset(data, "the result") if dataset.chunks else dataset)
 
 
 def _schema(dataset: xr.Dataset) -> dict[str, Any]:

@@ -50,6 +50,22 @@ parts = sa.Table(
     sa.Column("bytes", sa.BigInteger, nullable=False),
 )
 
+contents = sa.Table(
+    "contents",
+    metadata,
+    sa.Column("key", sa.String(32), primary_key=True, comment="of an artifact or a part"),
+    sa.Column("shared", sa.String(32), nullable=False, comment="digest of all that belongs to no sample"),
+)
+
+samples = sa.Table(
+    "samples",
+    metadata,
+    sa.Column("key", sa.String(32), primary_key=True, comment="of an artifact or a part"),
+    sa.Column("position", sa.Integer, primary_key=True, comment="along `sample`"),
+    sa.Column("digest", sa.String(32), index=True, nullable=False, comment="of the values of the sample"),
+    sa.Column("part", sa.String(32), comment="the part it came from; null where the artifact had none"),
+)
+
 _NETWORK = (
     "nfs", "cifs", "smb", "9p", "lustre", "gpfs", "beegfs", "ceph", "glusterfs", "fuse.sshfs",
     "fuse.glusterfs", "fuse.ceph", "fuse.s3fs", "fuse.rclone", "afs", "pvfs2", "orangefs",

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from kernels.errors import InputError
+
 KEY_LENGTH = 32
 """Hexadecimal characters of a key: 128 of the 256 bits of the hash."""
 
@@ -44,13 +46,13 @@ def dataset_digest(dataset: xr.Dataset) -> str:
 
     Not handled: the order of the variables, which does not enter.
     """
-    digest = hashlib.sha256(repr(_stable(dataset.attrs)).encode())
+    digest = hashlib.sha256(repr(stable(dataset.attrs)).encode())
     for name in sorted(map(str, dataset.variables)):
         variable = dataset.variables[name]
-        head = (name, variable.dims, variable.shape, _stable(variable.attrs), name in dataset.coords)
+        head = (name, variable.dims, variable.shape, stable(variable.attrs), name in dataset.coords)
         digest.update(repr(head).encode())
         values = np.asarray(variable.values)
-        if values.dtype.kind in "OUT":
+        if is_text(values.dtype):
             digest.update(json.dumps([str(item) for item in values.ravel()]).encode())
         else:
             digest.update(values.dtype.str.encode())
@@ -58,8 +60,23 @@ def dataset_digest(dataset: xr.Dataset) -> str:
     return digest.hexdigest()
 
 
-def _stable(attributes: Mapping[Any, Any]) -> list[tuple[str, Any]]:
+def stable(attributes: Mapping[Any, Any]) -> list[tuple[str, Any]]:
+    """Attributes as a list that is the same for the same attributes."""
     return sorted((str(name), json.dumps(plain(item), sort_keys=True)) for name, item in attributes.items())
+
+
+def is_text(dtype: np.dtype) -> bool:
+    """Whether values of the dtype are stored as text."""
+    return dtype.kind in "OUST"
+
+
+def storable(name: str, variable: xr.Variable) -> xr.Variable:
+    """The variable; raises InputError for dtypes that have no place in the store: dates and records."""
+    if variable.dtype.kind in "MmV":
+        raise InputError(
+            f"{name!r} has dtype {variable.dtype}, which is not stored: convert it to a number with units"
+        )
+    return variable
 
 
 def file_digest(path: Path) -> str:

@@ -114,38 +114,6 @@ def open_dataset(path: Path, what: str) -> xr.Dataset:
     return _assemble(variables, dict(group.attrs))
 
 
-def load_zip(path: Path, what: str, names: list[str] | None = None) -> xr.Dataset:
-    """A dataset from a single-file store, in memory, optionally of some variables only.
-
-    Raises InputError where the file or a chunk is missing or damaged.
-    """
-    try:
-        store = zarr.storage.ZipStore(path, mode="r")
-        group = _open_group(store, what)
-    except InputError:
-        raise
-    except Exception as error:
-        raise InputError(
-            f"{what} is damaged: {path.name} cannot be opened ({error}); delete it and run again"
-        ) from error
-    try:
-        present = set(store._zf.namelist())
-        variables = {}
-        for name, array in _arrays(group, what):
-            if names is not None and name not in names:
-                continue
-            for chunk in _chunk_names(array, name):
-                if chunk not in present:
-                    raise InputError(
-                        damage_message(what, name, chunk.split("/c", 1)[1].strip("/") or "0", "missing")
-                    )
-            values = checked_read(array, ..., what, name)
-            variables[name] = xr.Variable(_dims(array), values, dict(array.attrs))
-        return _assemble(variables, dict(group.attrs))
-    finally:
-        store.close()
-
-
 def _open_group(store: Any, what: str) -> zarr.Group:
     try:
         return zarr.open_group(store, mode="r", zarr_format=3, use_consolidated=False)

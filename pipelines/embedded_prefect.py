@@ -36,6 +36,7 @@ def run_flow(config: PipelineConfig, settings: Settings) -> dict[str, str]:
     Raises InputError as the stages do.
     """
     prepare(settings.project)
+    # Prefect reads its settings when it is imported, so only now.
     from pipelines.flows import surrogate
 
     try:
@@ -51,13 +52,14 @@ def _stop_server() -> None:
         server.stop()
 
 
-def end_leftover_servers() -> list[int]:
+def end_leftover_servers(processes: Path = Path("/proc")) -> list[int]:
     """End embedded servers whose flow process is gone; their process ids.
 
-    Only processes that carry this product's mark in their environment are looked at.
+    Only processes that carry this product's mark in their environment are looked at; `processes`: folder
+    with an entry for each process, as Linux has it.
     """
     ended = []
-    for folder in Path("/proc").glob("[0-9]*"):
+    for folder in processes.glob("[0-9]*"):
         with contextlib.suppress(OSError):
             if b"prefect" not in (folder / "cmdline").read_bytes():
                 continue

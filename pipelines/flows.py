@@ -5,15 +5,15 @@ from typing import Any
 from prefect import flow
 
 from pipelines.config import SurrogateConfig
+from pipelines.diagram import add_files, diagram
 from pipelines.provenance import publish_provenance
 from pipelines.settings import Settings
 from pipelines.step import close_runner, runner_for, step
-from pipelines.surrogate import add_files, diagram
 
 
 @flow(name="surrogate", validate_parameters=False, persist_result=False, retries=0)
 def surrogate(config: dict[str, Any], settings: dict[str, Any]) -> dict[str, str]:
-    """Run the surrogate pipeline; stage name -> key. See `pipelines.surrogate.diagram`.
+    """Run the surrogate pipeline; stage name -> key. See `pipelines.diagram.diagram`.
 
     Raises InputError as the stages do.
     """

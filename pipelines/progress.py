@@ -31,16 +31,31 @@ def progress(title: str, total: int | None, quiet: bool = False) -> Iterator[Cal
     if quiet:
         yield lambda count: None
     elif sys.stderr.isatty():
-        with _bar(total) as bar:
+        with _bar(total is not None) as bar:
             task = bar.add_task(title, total=total)
             yield lambda count: bar.advance(task, count)
     else:
-        yield from _lines(title, total)
+        with _lines(title, "running" if total is None else f"{total} samples") as report:
+            yield _counting(report, total)
 
 
-def _bar(total: int | None) -> Progress:
+@contextmanager
+def counted(title: str, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
+    """Yield `report(done, total)`, for work that counts its own steps."""
+    if quiet:
+        yield lambda done, total: None
+    elif sys.stderr.isatty():
+        with _bar(True) as bar:
+            task = bar.add_task(title, total=None)
+            yield lambda done, total: bar.update(task, completed=done, total=total)
+    else:
+        with _lines(title, "running") as report:
+            yield report
+
+
+def _bar(counts: bool) -> Progress:
     console = Console(stderr=True)
-    if total is None:
+    if not counts:
         return Progress(
             SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=console
         )
@@ -48,18 +63,28 @@ def _bar(total: int | None) -> Progress:
     return Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console)
 
 
-def _lines(title: str, total: int | None) -> Iterator[Callable[[int], None]]:
+@contextmanager
+def _lines(title: str, first: str) -> Iterator[Callable[[int, int | None], None]]:
     start = last = time.monotonic()
-    done = 0
 
-    def advance(count: int) -> None:
-        nonlocal done, last
-        done += count
+    def report(done: int, total: int | None) -> None:
+        nonlocal last
         now = time.monotonic()
         if now - last >= _LINE_EVERY:
             last = now
             say(f"{title}: {done} of {total}, {now - start:.0f} s")
 
-    say(f"{title}: {'running' if total is None else f'{total} samples'}")
-    yield advance
+    say(f"{title}: {first}")
+    yield report
     say(f"{title}: done in {time.monotonic() - start:.1f} s")
+
+
+def _counting(report: Callable[[int, int | None], None], total: int | None) -> Callable[[int], None]:
+    done = 0
+
+    def advance(count: int) -> None:
+        nonlocal done
+        done += count
+        report(done, total)
+
+    return advance

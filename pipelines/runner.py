@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any
 
-import numpy as np
 import xarray as xr
 from threadpoolctl import threadpool_limits
 
@@ -19,7 +18,7 @@ from catalogs.keys import artifact_key, canonical, dataset_digest, plain
 from kernels.errors import InputError
 from pipelines.cluster import Cluster
 from pipelines.parts import PartJob, run_part
-from pipelines.progress import progress, say
+from pipelines.progress import counted, progress, say
 from pipelines.settings import Settings
 from stages.base import Stage, StageConfig
 from stages.ragged import take
@@ -100,11 +99,12 @@ class Runner:
         return key
 
     def _whole(self, stage: Stage, config: StageConfig, datasets: Mapping[str, xr.Dataset]) -> xr.Dataset:
-        with (
-            progress(stage.name, None, self.settings.quiet),
-            threadpool_limits(os.cpu_count() or 1, user_api="blas"),
-        ):
-            return stage(config, **datasets)
+        with threadpool_limits(os.cpu_count() or 1, user_api="blas"):
+            if stage.reports:
+                with counted(stage.name, self.settings.quiet) as report:
+                    return stage.reporting_to(report)(config, **datasets)
+            with progress(stage.name, None, self.settings.quiet):
+                return stage(config, **datasets)
 
     def _record(
         self, stage: Stage, config: StageConfig, inputs: Mapping[str, str], started: datetime, clock: float,
@@ -136,27 +136,30 @@ class Runner:
         keys: list[str] = []
         with progress(stage.name, count, self.settings.quiet) as advance:
             for number, samples in self._cluster.map(
-                self._missing(stage, config, inputs, datasets, key, keys), self._inline
+                self._missing(stage, config, inputs, key, keys), self._inline
             ):
                 del number
                 advance(samples)
         return keys
 
     def _missing(
-        self, stage: Stage, config: StageConfig, inputs: Mapping[str, str],
-        datasets: Mapping[str, xr.Dataset], key: str, keys: list[str],
-    ) -> Iterator[PartJob | int]:  # fmt: skip
-        """Yield a job for every part that is not finished, and the number of samples of one that is."""
+        self, stage: Stage, config: StageConfig, inputs: Mapping[str, str], key: str, keys: list[str]
+    ) -> Iterator[PartJob | int]:
+        """Yield a job for every part that is not finished, and the number of samples of one that is; `keys`
+        is filled with the keys of all parts, in order.
+        """
         split = stage.split_over or ""
         others = {name: used for name, used in inputs.items() if name != split}
         dumped = config.model_dump(mode="json")
-        count = datasets[split].sizes["sample"]
-        for start in range(0, count, stage.batch):
-            samples = tuple(range(start, min(start + stage.batch, count)))
-            content = dataset_digest(take(datasets[split], np.asarray(samples)))
-            part = artifact_key(stage.name, stage.version, dumped, {**others, split: f"content:{content}"})
-            keys.append(part)
-            if self.catalog.claim_part(part, key, self._owner):
+        content = self.catalog.content(inputs[split])
+        starts = range(0, len(content.samples), stage.batch)
+        for start in starts:
+            used = {**others, split: f"content:{content.digest(start, start + stage.batch)}"}
+            keys.append(artifact_key(stage.name, stage.version, dumped, used))
+        finished = self.catalog.claim_parts(keys, key, self._owner)
+        for part, start in zip(keys, starts, strict=True):
+            samples = tuple(range(start, min(start + stage.batch, len(content.samples))))
+            if part in finished:
                 yield len(samples)
                 continue
             yield PartJob(
@@ -170,6 +173,7 @@ class Runner:
                 artifact=key,
                 owner=self._owner,
             )
+            finished.add(part)
 
     def _inline(self, job: PartJob) -> None:
         split = job.stage.split_over or ""

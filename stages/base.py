@@ -1,7 +1,8 @@
 """What every stage is: a frozen config, named schemas and one pure function over datasets."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,13 +21,18 @@ class StageConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+Progress = Callable[[int, int], None]
+"""`progress(done, total)`: how many steps of a stage's work are done, of how many."""
+
+
 @dataclass(frozen=True)
 class Stage:
     """A stage: name, version, config class, input and output schemas, and `run(config, **inputs)`.
 
     split_over names the input that the runner may cut along `sample`; then for any cut
     run(concat(parts)) == concat(run(part)), and `batch` samples make one part. None: never cut.
-    Raise `version` whenever the numbers that `run` returns change.
+    reports: `run` takes the keyword `progress`, a Progress or None, and calls it while it works, which
+    changes no number; see `reporting_to`. Raise `version` whenever the numbers that `run` returns change.
     """
 
     name: str
@@ -39,6 +45,7 @@ class Stage:
     batch: int = 1
     literature: tuple[str, ...] = ()
     optional: tuple[str, ...] = field(default=())
+    reports: bool = False
 
     def __call__(self, config: StageConfig, **datasets: xr.Dataset) -> xr.Dataset:
         """Check the inputs, run, check the output."""
@@ -46,6 +53,12 @@ class Stage:
         result = self.run(config, **datasets)
         validate(self.output, result, f"output of stage {self.name!r}")
         return result
+
+    def reporting_to(self, progress: Progress) -> "Stage":
+        """This stage with `progress` called while it works; itself where it does not report."""
+        if not self.reports:
+            return self
+        return replace(self, run=partial(self.run, progress=progress), reports=False)
 
     def check_inputs(self, datasets: Mapping[str, xr.Dataset]) -> None:
         """Raise InputError where an input is missing, unknown or does not fit its schema."""

@@ -204,6 +204,7 @@ STAGE = Stage(
         "common_connectivity",
     ),
     run=run,
+    reports=True,
     literature=(
         "Rasmussen and Williams 2006, Gaussian Processes for Machine Learning, MIT Press",
         "Casenave, Staber, Roynard 2023, MMGP, NeurIPS 36, arXiv 2305.12871",

@@ -127,11 +127,17 @@ def test_every_chunk_has_a_checksum_and_a_flipped_bit_is_named(catalog, monkeypa
 def test_damaged_part_is_named(catalog):
     key = part(catalog, "p", ragged())
     with zipfile.ZipFile(catalog.part_path(key)) as archive:
-        entry = archive.getinfo("u/c/0/0")
-    content = bytearray(catalog.part_path(key).read_bytes())
-    content[entry.header_offset + 30 + len("u/c/0/0") + 20] ^= 4
-    catalog.part_path(key).write_bytes(content)
-    with pytest.raises(InputError, match=f"part {key[:12]} is damaged: chunk 0/0 of variable 'u'"):
+        entry = archive.getinfo("u.npy")
+    content = catalog.part_path(key).read_bytes()
+    start = entry.header_offset + 30 + len("u.npy")
+    for position in range(start + 20, start + entry.file_size):
+        broken = bytearray(content)
+        broken[position] ^= 4
+        catalog.part_path(key).write_bytes(broken)
+        with pytest.raises(InputError, match=f"part {key[:12]} is damaged: variable 'u' cannot be trusted"):
+            catalog.load_part(key)
+    catalog.part_path(key).write_bytes(content[:-30])
+    with pytest.raises(InputError, match=f"part {key[:12]} is damaged: its head cannot be trusted"):
         catalog.load_part(key)
 
 
@@ -261,8 +267,7 @@ def test_gc_takes_what_is_dead_and_leaves_what_lives(catalog):
     assert set(gc(catalog, dry_run=True)["name"]) == expected
     assert catalog.part_path(lost).exists()
     assert set(gc(catalog)["name"]) == expected
-    assert not catalog.claim_part(lost, "a" * 32, alive)
-    assert catalog.claim_part(running, "a" * 32, alive)
+    assert catalog.claim_parts([lost, running], "a" * 32, alive) == {running}
     assert catalog.part_path(reusable).exists()
     assert gc(catalog).empty
     assert set(gc(catalog, all_parts=True)["name"]) == {f"{reusable}.zip"}

@@ -10,6 +10,6 @@ from pipelines.settings import settings
 if __name__ == "__main__":
     project, workers, seconds = sys.argv[1:]
     with Runner(settings(project=project, workers=int(workers), quiet=True)) as runner:
-        meshes = runner.step(SOURCE, SourceConfig(samples=12), {})
+        meshes = runner.step(SOURCE, SourceConfig(samples=24), {})
         worked = runner.step(WORK, WorkConfig(seconds=float(seconds)), {"meshes": meshes})
         runner.step(TOTAL, SumConfig(), {"worked": worked})

@@ -4,7 +4,7 @@ import pytest
 
 from kernels.errors import InputError
 from pipelines.config import SHIPPED, load_config
-from pipelines.surrogate import planned_keys
+from pipelines.diagram import planned_keys
 
 
 @pytest.mark.parametrize("name", ["surrogate", "surrogate_small", "surrogate_full"])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_stages import PAIRS, SOURCE, TOTAL, WORK, SourceConfig, SumConfig, WorkConfig, source
+from fake_stages import COUNTED, PAIRS, SOURCE, TOTAL, WORK, SourceConfig, SumConfig, WorkConfig, source
 
 from catalogs.catalog import Catalog
 from catalogs.collect import gc
@@ -79,6 +79,34 @@ def test_more_samples_reuse_finished_parts(tmp_path, counter):
         runner.step(WORK, WorkConfig(), {"meshes": small})
         runner.step(WORK, WorkConfig(), {"meshes": large})
     assert sorted(line for line in counter() if "work" in line) == [f"work case_{i}" for i in range(7)]
+
+
+def test_a_changed_sample_is_computed_again_and_twins_once(tmp_path, counter):
+    whole = source(SourceConfig(samples=5))
+    changed = whole.copy(deep=True)
+    changed["x"].values[-1, 0] = np.nextafter(changed["x"].values[-1, 0], 2.0)
+    twins = take(whole, [0, 1, 1, 0])
+    with runner_in(tmp_path / "p") as runner:
+        for name, dataset in (("twins", twins), ("whole", whole), ("changed", changed)):
+            key = runner.step(WORK, WorkConfig(), {"meshes": runner.add(name, dataset, {})})
+            assert list(runner.catalog.open(key)["sample_name"].values) == list(dataset["sample_name"].values)
+    done = [line.split("_")[1] for line in counter() if line.startswith("work")]
+    assert done == ["0", "1", "2", "3", "4", "4"]
+
+
+def test_a_stage_reports_its_steps(tmp_path, counter, capsys, monkeypatch):
+    monkeypatch.setattr("pipelines.progress._LINE_EVERY", 0.0)
+    with Runner(settings(project=tmp_path / "p", workers=0)) as runner:
+        worked = runner.step(WORK, WorkConfig(), {"meshes": runner.step(SOURCE, SourceConfig(), {})})
+        key = runner.step(COUNTED, SumConfig(), {"worked": worked})
+        assert runner.catalog.exists(key)
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(",")[0] for line in lines if line.startswith("counted: ")][:4] == [
+        "counted: running",
+        "counted: 1 of 3",
+        "counted: 2 of 3",
+        "counted: 3 of 3",
+    ]
 
 
 @pytest.mark.xdist_group("workers")
@@ -157,10 +185,11 @@ def test_killed_runs_go_on_where_they_were(tmp_path):
     process = start(folder, tmp_path / "counter_last", 0, seconds)
     errors = process.communicate(timeout=60)[1].decode()
     assert process.returncode == 0, errors
-    done = [line for line in (tmp_path / "counter_last").read_text().splitlines() if line.startswith("work")]
-    assert len(done) == 12 - len(kept)
+    last = tmp_path / "counter_last"
+    lines_last = last.read_text().splitlines() if last.exists() else []
+    assert sum(line.startswith("work") for line in lines_last) == 24 - len(kept)
     with runner_in(tmp_path / "clean") as runner:
-        clean = chain(runner, made=SourceConfig(samples=12), worked=WorkConfig(seconds=seconds))
+        clean = chain(runner, made=SourceConfig(samples=24), worked=WorkConfig(seconds=seconds))
         wanted = runner.catalog.open(clean[1]).load()
     catalog = Catalog(folder)
     assert sorted(catalog.list()["key"]) == sorted(clean)
