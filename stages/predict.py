@@ -14,6 +14,7 @@ from kernels.mesh.locate import Locator
 from kernels.mesh.mass import mass_matrix
 from kernels.mesh.transfer import interpolation_operator
 from kernels.reduction.basis import Basis, project
+from kernels.reduction.missed import Growth
 from kernels.reduction.snapshots import Reader
 from kernels.regression.draws import draws
 from kernels.regression.gaussian_process import predict
@@ -60,8 +61,8 @@ class PredictConfig(StageConfig):
 def run(config: PredictConfig, morphed: xr.Dataset, model: xr.Dataset) -> xr.Dataset:
     """Posterior of every field at every node of the samples, in their own order, and of every scalar.
 
-    mean = Q (mean_f + Phi^T y), std = sqrt(sum_k (Q Phi_k)^2 v_k + Q r^2), r the `field_residual` of the
-    model: Q takes the common mesh to the sample's
+    mean = Q (mean_f + Phi^T y), std = sqrt(sum_k (Q Phi_k)^2 v_k + r^2 g(|mean| / scale)), with Q of the
+    squared `field_residual` as r^2 and its growth g (stage `reduce`): Q takes the common mesh to the sample's
     nodes by P1 interpolation, y and v are posterior means and variances of the coefficients (Casenave,
     Staber, Roynard 2023, arXiv 2305.12871, section 3: decoder and Q are linear, so the field posterior is
     Gaussian). Features are the shape coefficients, projected in the mass inner product of the common mesh,
@@ -168,7 +169,8 @@ def _position(features: np.ndarray) -> int:
 class _Decoder:
     """From coefficients to fields at the nodes of one sample.
 
-    columns (common nodes, 2 fields + latents): means, squared residuals, modes.
+    columns (common nodes, 3 fields + latents): means, squared residuals, their scales, modes; growth: of the
+    squared residual of each field with its size over the scale.
     """
 
     config: PredictConfig
@@ -176,6 +178,7 @@ class _Decoder:
     units: list[str]
     owner: np.ndarray
     columns: np.ndarray
+    growth: list[Growth]
     locator: Locator
 
     @classmethod
@@ -185,10 +188,13 @@ class _Decoder:
         if unknown:
             raise InputError(f"von_mises_from names {unknown}; the fields of the model are {names}")
         residual = model["field_residual"].values * float(config.include_residual)
-        rows = np.concatenate([model["field_mean"].values, residual**2, model["modes"].values])
+        rows = np.concatenate(
+            [model["field_mean"].values, residual**2, model["residual_scale"].values, model["modes"].values]
+        )
+        curves = zip(model["residual_knot"].values, model["residual_growth"].values, strict=True)
         return cls(
             config, names, [str(u) for u in model["field_units"].values], model["latent_field"].values,
-            np.ascontiguousarray(rows.T),
+            np.ascontiguousarray(rows.T), [Growth(*curve) for curve in curves],
             Locator(model["common_x"].values, model["common_connectivity"].values),
         )  # fmt: skip
 
@@ -211,9 +217,11 @@ class _Decoder:
         fields, stress = {}, {}
         for f, name in enumerate(self.names):
             mine = np.flatnonzero(self.owner == f)
-            modes = local[:, 2 * count + mine]
+            modes = local[:, 3 * count + mine]
             fields[f"{name}_mean"] = local[:, f] + modes @ mean[mine]
-            fields[f"{name}_std"] = np.sqrt(modes**2 @ std[mine] ** 2 + local[:, count + f])
+            growth = self.growth[f].at(fields[f"{name}_mean"], local[:, 2 * count + f])
+            missed = local[:, count + f] * growth
+            fields[f"{name}_std"] = np.sqrt(modes**2 @ std[mine] ** 2 + missed)
             stress[name] = (mine, local[:, f], modes)
         if not self.config.von_mises_from:
             return fields, (0.0, 0.0)
@@ -273,14 +281,15 @@ def _maximum(tops: np.ndarray, units: str) -> dict[str, xr.Variable]:
 
 STAGE = Stage(
     name="predict",
-    version=2,
+    version=3,
     config=PredictConfig,
     inputs={
         "morphed": schema("mapped_x", "node_count", "shape", optional=("split", "sample_name")),
         "model": schema(
             "gp_features", "feature_mean", "feature_scale", "target_mean", "target_scale", "lengthscale",
             "signal_variance", "noise_variance", "gp_targets", "modes", "latent_field", "field_mean",
-            "field_residual", "shape_modes", "shape_mean", "common_x", "common_connectivity",
+            "field_residual", "residual_scale", "residual_knot", "residual_growth", "shape_modes",
+            "shape_mean", "common_x", "common_connectivity",
         ),
     },
     output=schema(

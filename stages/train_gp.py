@@ -1,5 +1,6 @@
 """Stage `train_gp`: Gaussian processes from shapes and parameters to field coefficients and scalars."""
 
+import itertools
 from typing import Literal
 
 import numpy as np
@@ -7,7 +8,8 @@ import xarray as xr
 from pydantic import Field
 
 from kernels.errors import InputError
-from kernels.regression.gaussian_process import FitOptions, Progress, fit
+from kernels.regression.calibration import held_out_scores, rotation, scaled, variance_factors
+from kernels.regression.gaussian_process import FitOptions, GaussianProcesses, Progress, fit
 from kernels.regression.linear import fit_linear
 from stages.base import Stage, StageConfig, by_role, schema, variable
 from stages.gp_model import feature_values, process_variables
@@ -16,6 +18,7 @@ from stages.variables import PARAMETER, SCALAR, TRAIN
 
 _FEWEST = 5
 _RESIDUAL_FLOOR = 1e-3
+_FEWEST_HELD_OUT = 30
 
 
 class TrainGpConfig(StageConfig):
@@ -26,7 +29,8 @@ class TrainGpConfig(StageConfig):
     beside the shape; None: all. transform: "log" takes the logarithm of the parameters that are positive in
     all training samples. feature_margin: distance to the training range, in standard deviations, from which
     a sample extrapolates. residual_margin: the same for the part of the shape that the modes miss, as a
-    multiple of the largest in training.
+    multiple of the largest in training. calibration_folds: parts of the training samples that are held out
+    in turn to scale the variances by the errors there; below 2, or with fewer than 30 samples, none are.
     """
 
     restarts: int = Field(default=5, ge=1)
@@ -37,6 +41,7 @@ class TrainGpConfig(StageConfig):
     transform: Literal["none", "log"] = "none"
     feature_margin: float = Field(default=0.5, ge=0.0)
     residual_margin: float = Field(default=2.0, ge=1.0)
+    calibration_folds: int = Field(default=5, ge=0)
     threads: int | None = Field(default=None, ge=1)
 
 
@@ -53,7 +58,9 @@ def run(
     0; all where there is no split) are used. Returns the model, self-contained: everything of `common`,
     everything of `basis` that has no dim `sample`, the processes (`output`: field:number, then the scalars),
     the least-squares baseline on standardised features, and the training range of every feature.
-    `progress(done, outputs)` is called after every fit.
+    `progress(done, outputs + folds)` is called after every fit and fold. Both variances of a process are
+    scaled by `variance_factor`, from held-out errors of the training samples alone (`held_out_scores`,
+    `variance_factors`): one factor a scalar, one for all coefficients of a field.
 
     Raises InputError for fewer than 5 training samples, fewer training samples than modes of a field or of
     the shape, a parameter that is missing, and values that are not finite. Not handled: samples without some
@@ -76,13 +83,11 @@ def run(
         axis=1,
     )
     names = [*_latent_names(basis), *scalars]
-    options = FitOptions(
-        restarts=config.restarts, seed=config.seed, max_iterations=config.max_iterations,
-        noise_ratio=config.noise_ratio, threads=config.threads,
-    )  # fmt: skip
-    processes = fit(features, targets, options, names, progress)
+    groups = np.append(basis["latent_field"].values, basis.sizes["field"] + np.arange(len(scalars)))
+    processes, factors = _fitted(config, features, targets, groups, names, progress)
     model = _carried(basis, common)
     model.update(process_variables(processes))
+    model["variance_factor"] = variable("variance_factor", factors)
     model.update(
         _limits(features, [*["m"] * shape.shape[1], *units.values()], [False] * shape.shape[1] + logarithm)
     )
@@ -113,6 +118,34 @@ def run(
             "shape_residual_limit": max(config.residual_margin * residual, _RESIDUAL_FLOOR),
         },
     )
+
+
+def _fitted(
+    config: TrainGpConfig,
+    features: np.ndarray,
+    targets: np.ndarray,
+    groups: np.ndarray,
+    names: list[str],
+    progress: Progress | None,
+) -> tuple[GaussianProcesses, np.ndarray]:
+    """Processes with scaled variances, and the factors, one number a group of outputs."""
+    options = FitOptions(
+        restarts=config.restarts, seed=config.seed, max_iterations=config.max_iterations,
+        noise_ratio=config.noise_ratio, threads=config.threads,
+    )  # fmt: skip
+    folds = config.calibration_folds
+    if folds < 2 or len(features) < _FEWEST_HELD_OUT:
+        return fit(features, targets, options, names, progress), np.ones(len(names))
+    counter = itertools.count(1)
+
+    def told(*_: int) -> None:
+        if progress is not None:
+            progress(next(counter), len(names) + folds)
+
+    processes = fit(features, targets, options, names, told)
+    scores = held_out_scores(features, targets, rotation(groups, folds), options, names, told)
+    factors = variance_factors(scores, groups, 1.0 - 1.0 / folds)
+    return scaled(processes, factors), factors
 
 
 def _training_rows(basis: xr.Dataset) -> np.ndarray:
@@ -188,25 +221,27 @@ def _limits(features: np.ndarray, units: list[str], logarithm: list[bool]) -> di
 
 STAGE = Stage(
     name="train_gp",
-    version=2,
+    version=3,
     config=TrainGpConfig,
     inputs={
         "basis": schema(
-            "modes", "latent_field", "field_mean", "field_residual", "coefficients", "shape_modes",
-            "shape_mean", "shape_coefficients", "shape_residual", optional=("split", "sample_name"),
+            "modes", "latent_field", "field_mean", "field_residual", "residual_scale", "residual_knot",
+            "residual_growth", "coefficients", "shape_modes", "shape_mean", "shape_coefficients",
+            "shape_residual", optional=("split", "sample_name"),
         ),
         "common": schema("common_x", "common_connectivity"),
     },
     output=schema(
         "gp_features", "feature_mean", "feature_scale", "target_mean", "target_scale", "lengthscale",
-        "signal_variance", "noise_variance", "log_marginal_likelihood", "gp_targets", "linear_coefficients",
-        "modes", "latent_field", "field_mean", "field_residual", "shape_modes", "shape_mean", "common_x",
-        "common_connectivity",
+        "signal_variance", "noise_variance", "log_marginal_likelihood", "variance_factor", "gp_targets",
+        "linear_coefficients", "modes", "latent_field", "field_mean", "field_residual", "residual_scale",
+        "residual_knot", "residual_growth", "shape_modes", "shape_mean", "common_x", "common_connectivity",
     ),
     run=run,
     reports=True,
     literature=(
         "Rasmussen and Williams 2006, Gaussian Processes for Machine Learning, MIT Press",
         "Casenave, Staber, Roynard 2023, MMGP, NeurIPS 36, arXiv 2305.12871",
+        "Lei, G'Sell, Rinaldo, Tibshirani, Wasserman 2018, JASA 113, 1094-1111",
     ),
 )  # fmt: skip

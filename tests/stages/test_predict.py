@@ -4,6 +4,7 @@ import xarray as xr
 from pydantic import ValidationError
 
 from kernels.errors import InputError
+from kernels.regression.draws import standard_normals
 from kernels.regression.gaussian_process import predict as posterior
 from kernels.regression.von_mises import von_mises
 from stages import reduce, train_gp
@@ -125,6 +126,34 @@ def test_field_posterior_is_the_closed_form_on_own_nodes(morphed, model, predict
         np.testing.assert_allclose(
             predictions[f"{name}_std"].values[: SIDE**2], spread, rtol=1e-10, atol=1e-14
         )
+
+
+def test_missed_part_grows_with_the_field_and_is_the_variance_of_draws(morphed, model):
+    """Own nodes of sample 0 are the common nodes: variance = closed form = 10,000 draws within 5 %."""
+    rough = model.copy(deep=True)
+    generator = np.random.default_rng(9)
+    size = rough["field_residual"].shape
+    rough["field_residual"].values[:] = generator.uniform(0.1, 0.3, size)
+    rough["residual_scale"].values[:] = generator.uniform(0.5, 3.0, size)
+    rough["residual_scale"].values[:, 7] = 0.0
+    knots = np.linspace(0.0, 4.0, rough.sizes["knot"])
+    rough["residual_knot"].values[:] = knots
+    rough["residual_growth"].values[:] = [0.2 + knots, 3.0 - 0.5 * knots, np.full(knots.size, 1.0)]
+    few = take(morphed, [0])
+    found = STAGE(ALL, morphed=few, model=rough)
+    bare = STAGE(ALL.model_copy(update={"include_residual": False}), morphed=few, model=rough)
+    for f, name in enumerate(STRESS):
+        mean, latent = found[f"{name}_mean"].values, bare[f"{name}_std"].values ** 2
+        scale = rough["residual_scale"].values[f]
+        ratio = np.divide(np.abs(mean), scale, out=np.zeros_like(mean), where=scale > 0.0)
+        slope, start = ((1.0, 0.2), (-0.5, 3.0), (0.0, 1.0))[f]
+        missed = rough["field_residual"].values[f] ** 2 * (start + slope * np.minimum(ratio, 4.0))
+        np.testing.assert_allclose(found[f"{name}_std"].values ** 2, latent + missed, rtol=1e-9)
+        mine = np.flatnonzero(model["latent_field"].values == f)
+        drawn = standard_normals(10_000, mine.size, 1, f) * found["latent_std"].values[0, mine]
+        rest = standard_normals(10_000, missed.size, 2, f) * np.sqrt(missed)
+        variance = (drawn @ model["modes"].values[mine] + rest).var(axis=0)
+        np.testing.assert_allclose(variance, latent + missed, rtol=0.05)
 
 
 def test_deviation_inside_a_cell_is_that_of_interpolated_draws(morphed, model, predictions):

@@ -35,6 +35,9 @@ def basis_and_common(samples: int = 24) -> tuple[xr.Dataset, xr.Dataset]:
             "singular_value": variable("singular_value", [3.0, 1.0, 2.0]),
             "field_mean": variable("field_mean", np.ones((2, 4))),
             "field_residual": variable("field_residual", np.full((2, 4), 0.1)),
+            "residual_scale": variable("residual_scale", np.ones((2, 4))),
+            "residual_knot": variable("residual_knot", np.tile([0.5, 1.5], (2, 1))),
+            "residual_growth": variable("residual_growth", np.tile([0.8, 1.2], (2, 1))),
             "field_units": xr.Variable(("field",), np.array(["Pa", "m"]), units),
             "shape_modes": variable("shape_modes", generator.standard_normal((2, 4, 2))),
             "shape_mean": variable("shape_mean", np.zeros((4, 2))),
@@ -126,6 +129,30 @@ def test_chosen_features_and_progress():
     model = run(config, basis, common, progress=lambda *call: calls.append(call))
     assert model["feature"].values.tolist() == ["shape_0", "shape_1", "load"]
     assert calls[-1] == (4, 4)
+
+
+def test_variances_are_scaled_by_errors_of_held_out_training_samples():
+    basis, common = basis_and_common(44)
+    config = QUICK.model_copy(update={"max_iterations": 5, "calibration_folds": 3})
+    calls: list[tuple[int, int]] = []
+    model = run(config, basis, common, progress=lambda *call: calls.append(call))
+    plain = STAGE(config.model_copy(update={"calibration_folds": 0}), basis=basis, common=common)
+    assert plain["variance_factor"].values.tolist() == [1.0] * 4
+    factor = model["variance_factor"].values
+    assert factor[0] == factor[1]
+    assert np.unique(factor).size == 3
+    for name in ("signal_variance", "noise_variance"):
+        np.testing.assert_allclose(model[name].values, plain[name].values * factor, rtol=1e-12)
+    assert calls[-1] == (7, 7)
+    train = np.flatnonzero(basis["split"].values == 0)
+    other = basis.copy(deep=True)  # what the test samples hold changes nothing
+    other["max_von_mises"].values[np.setdiff1d(np.arange(44), train)] += 7.0
+    again = STAGE(config, basis=other, common=common)
+    np.testing.assert_array_equal(again["variance_factor"], factor)
+
+
+def test_few_samples_are_not_held_out(model):
+    assert model["variance_factor"].values.tolist() == [1.0] * 4
 
 
 def broken(name: str, value: float) -> xr.Dataset:

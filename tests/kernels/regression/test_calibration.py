@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from kernels.regression.calibration import SMALLEST, held_out_scores, scaled, rotation, variance_factors
+from kernels.regression.calibration import SMALLEST, held_out_scores, rotation, scaled, variance_factors
 from kernels.regression.gaussian_process import FitOptions, fit, predict
 
 OPTIONS = FitOptions(restarts=1, max_iterations=20, threads=1)
