@@ -23,18 +23,20 @@ def climb(
     high: np.ndarray,
     tolerance: float,
     iterations: int,
+    spread: float = SPREAD,
 ) -> tuple[np.ndarray, float]:
     """Logarithms of lengthscales and noise ratio (d + 1,) at a local maximum within bounds, and its value.
 
     Newton steps p = argmax g.p - 1/2 p.(B + k D)p within the bounds, B the average information of
     `Likelihood.derivatives` (Gilmour, Thompson, Cullis 1995, Biometrics 51), D its diagonal, k the damping
     (Marquardt 1963), smaller after a step that gained what the quadratic promised, larger after one that did
-    not. A step of an input changes log(w + c), w = lengthscale^-2, c = max(w) / SPREAD^2: relative for
+    not. A step of an input changes log(w + c), w = lengthscale^-2, c = max(w) / spread^2: relative for
     relevant inputs; for the others linear in w, in which the likelihood is smooth down to w = 0, so that
     they reach their bound in a step or two and come back from it. Ends where the undamped quadratic promises
     less than `tolerance` nats, or after `iterations`.
 
-    start, low and high (d + 1,): natural logarithms. Does not look for the global maximum.
+    start, low and high (d + 1,): natural logarithms. Another spread takes another path, and where there are
+    several maxima it may end at another. Does not look for the global maximum.
     """
     here = np.clip(start, low, high)
     point = likelihood.evaluate(here)
@@ -42,7 +44,7 @@ def climb(
     for _ in range(iterations):
         derivatives = likelihood.derivatives(point)
         w = np.exp(-2.0 * here[:-1])
-        soft = float(w.max()) / SPREAD**2
+        soft = float(w.max()) / spread**2
         slope = np.append(-0.5 * (w + soft) / w, 1.0)
         gradient, information = derivatives[0] * slope, derivatives[1] * np.outer(slope, slope)
         room = _room(here, low, high, soft)

@@ -18,6 +18,7 @@ Progress = Callable[[int, int], None]
 
 _SMALL = 160  # samples on which the starts compete: about 1/10 of the time of an evaluation on 500
 _COARSE = 1e-2  # nats: tolerance of the climbs that are compared with each other
+_AGAIN = (SPREAD, 30.0)  # spreads of the further climbs: another one takes another path between local optima
 _CONSTANT = 1e-12  # a target whose deviation is below this part of its size is constant
 
 
@@ -74,11 +75,11 @@ def fit(
     inputs (n, d) and targets (n, m) in any units; the likelihood is that of `Likelihood.evaluate`, maximised
     over lengthscales and noise ratio within bounds by `climb`. Starts compete on a subset of 160 samples, the
     winner goes on with all of them; with no more samples than that, every start goes on. Before it goes on,
-    and once more from where it arrives, long lengthscales are brought back to 5 times the shortest, which
-    leaves local optima where an input is ignored; the better end counts. `progress(done, m)` is called from
-    the calling thread. Results do not depend on `threads`: every output is fitted by one thread with
-    single-threaded BLAS and seeds of its own position. Jitter that a factorisation needed (JITTER_LADDER) is
-    part of the noise variance returned.
+    and twice more from the best end, long lengthscales are brought back to 5 times the shortest, which leaves
+    local optima where an input is ignored. The best end counts; with many inputs it may still be a local
+    optimum. `progress(done, m)` is called from the calling thread. Results do not depend on `threads`: every
+    output is fitted by one thread with single-threaded BLAS and seeds of its own position. Jitter that a
+    factorisation needed (JITTER_LADDER) is part of the noise variance returned.
 
     Raises InputError for shapes that do not match, values that are not finite, fewer than 2 samples and a
     covariance that no jitter makes positive definite (naming the output). Does not handle correlation
@@ -227,9 +228,11 @@ def _fit_one(
     if n > _SMALL:
         starts = [_within_reach(best(Likelihood(inputs[subset], targets[subset], name), starts, coarse)[0])]
     full = Likelihood(inputs, targets, name)
-    first = best(full, starts, coarse)
-    again = best(full, [_within_reach(first[0])], coarse)
-    optimum, _ = best(full, [max(first, again, key=lambda pair: pair[1])[0]], options.tolerance)
+    found = best(full, starts, coarse)
+    for spread in _AGAIN:
+        again = climb(full, _within_reach(found[0]), low, high, coarse, options.max_iterations, spread)
+        found = max(found, again, key=lambda pair: pair[1])
+    optimum, _ = best(full, [found[0]], options.tolerance)
     lengthscale, ratio = np.exp(optimum[:-1]), float(np.exp(optimum[-1]))
     _, _, jitter = full.factorise(lengthscale, ratio)
     value, _, variance = full.profiled(lengthscale, ratio + jitter)
