@@ -48,6 +48,12 @@ def _check_measures(points: NDArray[np.float64], cells: NDArray[np.int32], name:
 
 def _check_duplicates(cells: NDArray[np.int32], name: str) -> None:
     ordered = np.sort(cells, axis=1)
+    nodes = int(cells.max()) + 1
+    if nodes ** cells.shape[1] < 2**63:
+        # One number a cell: sorting those costs a tenth of sorting rows, and nearly every mesh passes.
+        key = np.sort(ordered.astype(np.int64) @ nodes ** np.arange(cells.shape[1], dtype=np.int64))
+        if (key[1:] != key[:-1]).all():
+            return
     order = np.lexsort(ordered.T)
     same = np.flatnonzero((ordered[order[1:]] == ordered[order[:-1]]).all(axis=1))
     if same.size:
