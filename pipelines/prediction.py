@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import xarray as xr
 
@@ -12,7 +13,7 @@ from catalogs.formats.vtk import write_vtu
 from kernels.errors import InputError
 from stages.base import Stage, by_role
 from stages.registry import STAGES
-from stages.variables import PARAMETER, SCALAR
+from stages.variables import FIELD, PARAMETER, SCALAR
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,11 @@ def predict_file(
     or the mesh cannot be morphed.
     """
     key = _model_key(catalog, model_key)
+    _check_output(file, output)
     made_by = _relatives(catalog, key, "input")
     raw = read_files([file])
+    # the fields are what is predicted: a file that holds some, or damaged ones, is as good as a bare mesh
+    raw = raw.drop_vars(by_role(raw, FIELD))
     ingested = _run(catalog, made_by, "ingest", raw=raw)
     ingested = _with_parameters(ingested, parameters, catalog.open(made_by["morph"]))
     common = catalog.open(made_by["common_mesh"])
@@ -55,6 +59,16 @@ def predict_file(
         extrapolates=bool(predicted["extrapolation"].values[0]),
         distance=float(predicted["shape_distance"].values[0]),
     )
+
+
+def _check_output(file: Path, output: Path) -> None:
+    if output.suffix.lower() != ".vtu" or not output.parent.is_dir():
+        raise InputError(
+            f"the prediction cannot be written to {output}, expected a .vtu file in a folder that exists: "
+            "give another --output"
+        )
+    if output.exists() and file.exists() and output.samefile(file):
+        raise InputError(f"--output {output} is the part's own file: name another, it would be written over")
 
 
 def _model_key(catalog: Catalog, prefix: str) -> str:
@@ -83,7 +97,19 @@ def _run(catalog: Catalog, made_by: Mapping[str, str], name: str, **inputs: xr.D
     values = dict(catalog.show(made_by[name])["config"]) if name in made_by else {}
     if name == "predict":
         values["samples"] = "all"
+    if name == "ingest":
+        values |= _for_a_bare_mesh(values, inputs["raw"])
     return stage(stage.config.model_validate(values), **inputs)
+
+
+def _for_a_bare_mesh(values: Mapping[str, Any], raw: xr.Dataset) -> dict[str, Any]:
+    """The parts of a config of `ingest` that name variables, without those that a mesh file need not have."""
+    outputs = values.get("outputs")
+    return {
+        "fields": None,
+        "units": {name: unit for name, unit in values.get("units", {}).items() if name in raw},
+        "outputs": None if outputs is None else [name for name in outputs if name in raw],
+    }
 
 
 def _with_parameters(meshes: xr.Dataset, given: Mapping[str, float], training: xr.Dataset) -> xr.Dataset:

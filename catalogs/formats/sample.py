@@ -59,6 +59,11 @@ class MeshSample:
                 f"{self.source} has {nodes} nodes and {cells} cells, expected a mesh with at least one cell: "
                 "export the mesh together with the results"
             )
+        if np.any(self.cell_size < 0):
+            raise InputError(
+                f"{self.source}: cell {int(np.argmax(self.cell_size < 0))} ends before it starts, expected "
+                "rising offsets: the file is damaged, write it again"
+            )
         if len(self.cell_size) != cells or int(np.sum(self.cell_size)) != len(self.cell_node):
             raise InputError(
                 f"{self.source}: the connectivity has {len(self.cell_node)} entries, its {cells} cells need "
