@@ -97,6 +97,7 @@ def test_a_quantity_without_zeros_has_one_class(metrics):
     np.testing.assert_array_equal(u["coverage_of_class"][0], u["coverage"])
     assert np.isnan(u["coverage_of_class"][1]).all()
     assert int(u["values"][1]) == 0
+    assert metrics["values"].sel(quantity="moment").values.tolist() == [8, 0]  # of both signs
 
 
 def test_vanishing_and_crossing_quantities_are_refused_with_reasons(metrics):

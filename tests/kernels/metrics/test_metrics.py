@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from scipy import integrate, stats
+from scipy import integrate, special, stats
 
 from kernels.metrics.errors import Truth, describe, nrmse, q2, relative_errors, rrmse
 from kernels.metrics.refusals import crosses_zero, vanishing
@@ -70,6 +70,13 @@ def test_coverage_without_spread():
     np.testing.assert_array_equal(counts, [1, 1])
 
 
+def test_ends_of_an_interval_belong_to_it():
+    level = np.array([0.5, 0.9])
+    end = np.sqrt(2.0) * special.erfinv(level)
+    np.testing.assert_array_equal(interval_counts(end[1:], np.ones(1), level), [0, 1])
+    np.testing.assert_array_equal(interval_counts(end[:1], np.ones(1), level), [1, 1])
+
+
 @pytest.mark.parametrize(("error", "std"), [(0.0, 1.0), (1.3, 0.4), (-2.0, 3.0), (5.0, 0.1)])
 def test_crps_is_the_integral(error, std):
     def below(y):
@@ -110,3 +117,4 @@ def test_scalars_that_cross_zero_are_refused():
     assert "crosses zero (-1 to 2)" in crosses_zero(of([2.0, -1.0, 0.5]))
     assert crosses_zero(of([2.0, 1.0])) == ""
     assert crosses_zero(of([-2.0, 0.0])) == ""
+    assert crosses_zero(of([0.0, 2.0])) == ""
