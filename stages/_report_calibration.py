@@ -11,7 +11,7 @@ from stages._report_page import note
 BAR = (0.88, 0.99)
 """Within which the 95 % interval of every quantity should hold."""
 
-_NOTABLE = 0.01  # part of exact zeros from which the two ways of counting are worth two lines
+_NOTABLE = 0.05  # part of exact zeros from which the two ways of counting are worth two lines
 
 
 def honesty(metrics: xr.Dataset) -> str:

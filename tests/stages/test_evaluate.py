@@ -128,6 +128,26 @@ def test_samples_without_a_prediction_are_named(build_case, case):
     assert "part_016" in out.attrs["not_evaluated"]
 
 
+def test_samples_without_a_morph_are_named(build_case):
+    fewer = build_case()
+    fewer.morphed = take(fewer.morphed, list(range(20)))
+    out = evaluate(fewer)
+    assert out.sizes["sample"] == 4
+    assert out.attrs["not_evaluated"] == "part_020; part_021; part_022; part_023"
+
+
+def test_scalar_scores_by_brute_force(case, metrics):
+    test = case.meshes["split"].values == 1
+    truth, train = case.meshes["peak"].values[test], case.meshes["peak"].values[~test]
+    guess = case.predictions["peak_mean"].values[::-1]  # the predictions are in reverse order
+    np.testing.assert_allclose(
+        metrics["sample_rmse"].sel(quantity="peak", row="gp"), np.abs(truth - guess), rtol=1e-9
+    )
+    level = np.sqrt(((truth - train.mean()) ** 2).mean()) / np.ptp(truth)
+    assert score(metrics, "peak", "training mean", "nrmse") == pytest.approx(level, rel=1e-10)
+    assert float(metrics["largest"].sel(quantity="peak")) == np.abs(truth).max()
+
+
 def test_chunked_inputs_give_the_same(build_case, case, metrics):
     lazy = build_case()
     lazy.meshes, lazy.morphed = lazy.meshes.chunk(), lazy.morphed.chunk(sample=5)
