@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from catalogs.formats.reader import ReadOptions, read_files
 from kernels.errors import InputError
-from stages.ingest import STAGE, IngestConfig, SplitRule
+from stages.ingest import STAGE, IngestConfig, SplitRule, _part
 from stages.ragged import concat, take
 from stages.variables import TEST
 from tests.catalogs.formats_files import SQUARE, grid, two_triangles_and_a_quad
@@ -239,3 +239,9 @@ def test_a_real_mesh_with_its_fields(reference_data: Path) -> None:
     # channel of 1.5 x 1 over a ramp of 10 degrees from x = 0.5: the cells fill it exactly
     area = 1.5 - 0.5 * 1.0 * np.tan(np.deg2rad(10.0))
     assert 0.5 * np.sum(a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]) == pytest.approx(area, rel=1e-4)
+
+
+def test_the_fraction_is_that_of_the_test_part() -> None:
+    parts = [_part(f"bar-{i}", SplitRule(test_fraction=0.1)) for i in range(400)]
+    assert 20 < parts.count(TEST) < 60
+    assert TEST not in [_part(f"bar-{i}", SplitRule(test_fraction=0.0)) for i in range(50)]
