@@ -9,8 +9,9 @@ import xarray as xr
 from PIL import Image
 
 from kernels.errors import InputError
+from stages import report
 from stages._report_calibration import honesty
-from stages._report_figures import calibration, draw, number, ticks
+from stages._report_figures import calibration, draw, number, parity, spectrum, ticks
 from stages.evaluate import STAGE as EVALUATE
 from stages.evaluate import EvaluateConfig
 from stages.report import STAGE, ReportConfig
@@ -158,6 +159,28 @@ def test_pictures_are_not_blank_and_differ(html):
     truth, error = drawn[0].astype(float), drawn[2].astype(float)
     assert truth.shape == error.shape
     assert np.abs(truth - error).mean() > 20.0
+
+
+def test_error_is_prediction_less_truth(inputs, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(report, "draw", lambda *given: drawn.append(given[2]) or "")
+    STAGE(ReportConfig(), **inputs)
+    truth, prediction, error, _ = drawn[:4]
+    np.testing.assert_array_equal(error, prediction - truth)
+    assert np.abs(error).max() > 0.0
+
+
+def test_parity_bars_are_95_percent_intervals_and_spectra_are_relative():
+    svg = parity("q", "1", np.array([0.0, 10.0]), np.array([0.0, 10.0]), np.array([0.5, 0.1]))
+    low, high, centre = (
+        [float(v) for v in re.findall(rf'{name}="([^"]+)"[^>]*stroke-opacity', svg)]
+        for name in ("y1", "y2", "x1")
+    )
+    scale = (centre[1] - centre[0]) / 10.0 * (300 - 60) / (320 - 106)  # the axes have the same range
+    assert low[1] - high[1] == pytest.approx(2 * 1.96 * 0.1 * scale, abs=0.2)
+    assert low[0] - high[0] == pytest.approx((0.6 + 0.98) * scale, abs=0.3)  # cut at the frame
+    one, other = (spectrum([("a", factor * np.array([1.0, 0.1]))]) for factor in (1.0, 50.0))
+    assert one == other
 
 
 def test_ranking_follows_the_stated_field(inputs):
