@@ -17,6 +17,7 @@ import psutil
 import yaml
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
+Process = subprocess.Popen[bytes]
 VARIABLE = re.compile(r"\$\{(?P<name>\w+)(?:(?P<operator>:[-?])(?P<text>[^}]*))?\}")
 SECRETS = {
     "PUSHFORWARD_PREFECT_PASSWORD": "prefect0password",
@@ -106,12 +107,12 @@ def program(name: str) -> str:
 
 
 @contextlib.contextmanager
-def process(command: Sequence[str], environment: Mapping[str, str], folder: Path) -> Iterator[psutil.Popen]:
+def process(command: Sequence[str], environment: Mapping[str, str], folder: Path) -> Iterator[Process]:
     """A process of a compose file with a bare environment in the folder; ended with SIGTERM, as by Docker."""
     folder.mkdir(exist_ok=True)
     bare = {"PATH": os.environ["PATH"], "HOME": str(folder), "OMP_NUM_THREADS": "1", "DO_NOT_TRACK": "1"}
     with (folder / "log").open("wb") as log:
-        started = psutil.Popen(
+        started = subprocess.Popen(
             [program(command[0]), *command[1:]],
             env={**bare, **environment},
             cwd=folder,
@@ -122,16 +123,15 @@ def process(command: Sequence[str], environment: Mapping[str, str], folder: Path
     try:
         yield started
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            started.send_signal(signal.SIGTERM)
-            try:
-                started.wait(20)
-            except psutil.TimeoutExpired:
-                os.killpg(started.pid, signal.SIGKILL)
-                started.wait(10)
+        started.send_signal(signal.SIGTERM)
+        try:
+            started.wait(20)
+        except subprocess.TimeoutExpired:
+            os.killpg(started.pid, signal.SIGKILL)
+            started.wait(10)
 
 
-def healthy(check: Sequence[str], started: psutil.Popen, folder: Path, seconds: float = 90) -> None:
+def healthy(check: Sequence[str], started: Process, folder: Path, seconds: float = 90) -> None:
     """Wait until the health check of the compose file passes.
 
     Raises AssertionError with the end of the log where the process dies or does not answer.
@@ -145,9 +145,10 @@ def healthy(check: Sequence[str], started: psutil.Popen, folder: Path, seconds: 
     raise AssertionError(f"{started.args} is not healthy: {(folder / 'log').read_text()[-3000:]}")
 
 
-def listening(started: psutil.Popen) -> set[str]:
+def listening(started: Process) -> set[str]:
     """Addresses that the process and its children listen on."""
-    family = [started, *started.children(recursive=True)]
+    parent = psutil.Process(started.pid)
+    family = [parent, *parent.children(recursive=True)]
     return {
         connection.laddr.ip
         for member in family

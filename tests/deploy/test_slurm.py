@@ -147,6 +147,22 @@ def test_workers_are_slurm_jobs_and_are_gone_afterwards(slurm, tmp_path):
 
 
 @pytest.mark.slurm
+@pytest.mark.timeout(120)
+def test_without_a_command_it_stays_until_it_is_ended_and_takes_its_jobs_along(slurm, tmp_path):
+    make_certificates(tmp_path / "certificates", ["127.0.0.1"])
+    settings = str(_settings(tmp_path, log_directory=str(tmp_path / "logs"), interface="lo", wait=90))
+    command = [sys.executable, str(SCRIPTS / "cluster.py"), settings]
+    jobs = ["squeue", "--noheader", "--states=R,PD"]
+    with subprocess.Popen(command, env=slurm, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as started:
+        assert started.stdout.readline().startswith(b"tls://")
+        assert b"workers of 2" in started.stderr.readline()
+        assert len(subprocess.check_output(jobs, env=slurm).splitlines()) == 2
+        started.terminate()
+        assert started.wait(60) == 130
+    assert subprocess.check_output(jobs, env=slurm) == b""
+
+
+@pytest.mark.slurm
 @pytest.mark.timeout(240)
 def test_the_status_of_the_command_is_that_of_the_job(slurm, tmp_path):
     make_certificates(tmp_path / "certificates", ["127.0.0.1"])
@@ -167,4 +183,4 @@ def test_the_status_of_the_command_is_that_of_the_job(slurm, tmp_path):
             check=False,
         )
         assert done.returncode == status, log.read_text()
-    assert "0.1.0" in (tmp_path / "driver0.log").read_text()
+    assert "1 workers of 1" in (tmp_path / "driver0.log").read_text()
