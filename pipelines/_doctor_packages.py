@@ -32,29 +32,34 @@ def python() -> Finding:
 
 
 def bounds(distribution: str = DISTRIBUTION) -> Finding:
-    """Whether every package that the distribution asks for is there, within its bounds; packages of an
-    extra only where they are installed.
+    """Whether everything that the distribution asks for, directly or not, is there within its bounds.
+
+    What only its own extras ask for is looked at where it is installed.
     """
-    try:
-        wanted = importlib.metadata.requires(distribution) or []
-    except importlib.metadata.PackageNotFoundError:
+    if _version(distribution) is None:
         return Finding(
             "packages", "failure", f"the distribution {distribution} is not installed here", INSTALL
         )
-    problems, counted = [], 0
-    for text in wanted:
-        requirement = Requirement(text)
-        needed = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
-        version = _version(requirement.name)
-        if version is None:
-            problems += [f"{requirement.name} is missing"] if needed else []
-            continue
-        counted += 1
-        if not requirement.specifier.contains(version, prereleases=True):
-            problems.append(f"{requirement.name} {version}, expected {requirement.specifier}")
+    waiting, seen = [(distribution, "")], {(distribution, "")}
+    problems: set[str] = set()
+    while waiting:
+        who, extra = waiting.pop()
+        for requirement in map(Requirement, importlib.metadata.requires(who) or []):
+            needed = requirement.marker is None or requirement.marker.evaluate({"extra": extra})
+            version = _version(requirement.name)
+            if not needed and (version is None or who != distribution):
+                continue
+            if version is None:
+                problems.add(f"{requirement.name} is missing, {who} needs it")
+            elif not requirement.specifier.contains(version, prereleases=True):
+                problems.add(f"{requirement.name} {version}, {who} needs {requirement.specifier}")
+            elif needed:
+                further = {(requirement.name, choice) for choice in ("", *requirement.extras)} - seen
+                seen |= further
+                waiting += sorted(further)
     if problems:
-        return Finding("packages", "failure", "; ".join(sorted(set(problems))), INSTALL)
-    return Finding("packages", "ok", f"{counted} packages within the bounds of {distribution}")
+        return Finding("packages", "failure", "; ".join(sorted(problems)), INSTALL)
+    return Finding("packages", "ok", f"{len({name for name, _ in seen}) - 1} packages within their bounds")
 
 
 def pins(constraints: Path | None = None) -> Finding:
