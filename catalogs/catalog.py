@@ -3,13 +3,12 @@
 import fcntl
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import sqlalchemy as sa
 import xarray as xr
@@ -24,27 +23,16 @@ from catalogs.contents import (
     joined,
     stored_contents,
 )
-from catalogs.database import artifacts, edges, engine_for, metadata
-from catalogs.database import parts as parts_table
+from catalogs.database import engine_for, writing
 from catalogs.failures import storage_errors
-from catalogs.keys import plain
+from catalogs.rows import Description, Record, Writer, describe
+from catalogs.tables import artifacts, edges, payloads
+from catalogs.tables import parts as parts_table
+from catalogs.upgrade import upgrade
 from kernels.errors import InputError
 
-
-@dataclass(frozen=True)
-class Record:
-    """What is known about an artifact besides its numbers: the recipe of its key, the time it took, what it
-    measured.
-    """
-
-    stage: str
-    version: int
-    config: Mapping[str, Any]
-    inputs: Mapping[str, str]
-    started: datetime
-    seconds: float
-    metrics: Mapping[str, Any] = field(default_factory=dict)
-    literature: Sequence[str] = ()
+SMALL_BYTES = 64 * 2**10
+"""Datasets up to this size are kept in the database: no file, no folder, one transaction."""
 
 
 class Catalog(queries.Queries):
@@ -70,7 +58,8 @@ class Catalog(queries.Queries):
                 folder.mkdir(parents=True, exist_ok=True)
             self.engine = engine_for(database, self.project)
             with self.lock():
-                metadata.create_all(self.engine)
+                upgrade(self.engine)
+        self._writer = Writer(self.engine)
 
     def close(self) -> None:
         """Give back the database connections."""
@@ -118,12 +107,14 @@ class Catalog(queries.Queries):
 
         Raises InputError where the disk is full or read-only; the catalog is then as it was.
         """
-        with (
-            storage_errors(f"writing the result of stage {record.stage!r}", self.project),
-            self._private_place() as place,
-        ):
-            arrays.write_dataset(zarr.storage.LocalStore(place / "data"), dataset)
-            self._publish(key, place / "data", _schema(dataset), record, _written(place / "data", dataset))
+        with storage_errors(f"writing the result of stage {record.stage!r}", self.project):
+            if not dataset.chunks and dataset.nbytes <= SMALL_BYTES:
+                self._publish_small(key, dataset, record)
+                return
+            with self._private_place() as place:
+                arrays.write_dataset(zarr.storage.LocalStore(place / "data"), dataset)
+                content = _written(place / "data", dataset)
+                self._publish(key, place / "data", describe(dataset), record, content)
 
     def publish_parts(self, key: str, part_keys: Sequence[str], record: Record) -> None:
         """Join finished parts, in that order, into the artifact `key`, in bounded memory.
@@ -137,55 +128,48 @@ class Catalog(queries.Queries):
         ):
             arrays.write_parts(zarr.storage.LocalStore(place / "data"), pieces)
             content, origin = pieces.content()
-            schema = _schema(reading.open_dataset(place / "data", f"result of stage {record.stage!r}"))
-            self._publish(key, place / "data", schema, record, content, origin)
+            about = describe(reading.open_dataset(place / "data", f"result of stage {record.stage!r}"))
+            self._publish(key, place / "data", about, record, content, origin)
+
+    def _publish_small(self, key: str, dataset: xr.Dataset, record: Record) -> None:
+        stream = BytesIO()
+        part_files.write_part(stream, dataset)
+        content, about = content_of(dataset), describe(dataset)
+        numbers = self._writer.numbers(about)
+        with writing(self.engine) as connection:
+            if _is_there(connection, key):
+                return
+            number = self._writer.insert(
+                connection, key, record, about, stream.getbuffer().nbytes, "", numbers
+            )
+            connection.execute(sa.insert(payloads), {"artifact": number, "data": stream.getvalue()})
+            insert_content(connection, key, content)
 
     def _publish(
-        self, key: str, data: Path, schema: dict[str, Any], record: Record, content: Content,
+        self, key: str, data: Path, about: Description, record: Record, content: Content,
         origin: Sequence[str] | None = None,
     ) -> None:  # fmt: skip
         size = _sync_tree(data)
-        row = {
-            "key": key,
-            "stage": record.stage,
-            "stage_version": record.version,
-            "config": plain(record.config),
-            "started": record.started.isoformat(),
-            "created": datetime.now(UTC).isoformat(),
-            "seconds": record.seconds,
-            "host": environment.host(),
-            "user": environment.user(),
-            "code_version": environment.code_version(),
-            "packages": environment.package_versions(),
-            "metrics": plain(record.metrics),
-            "literature": list(record.literature),
-            "schema": schema,
-            "bytes": size,
-        }
-        lines = [{"key": key, "name": name, "input_key": used} for name, used in record.inputs.items()]
+        place = self.path(key)
+        numbers = self._writer.numbers(about)
         with self.lock():
             if self.exists(key):
                 return
-            if self.path(key).exists():
-                self.path(key).rename(data.parent / "orphan")
-            data.rename(self.path(key))
+            if place.exists():
+                place.rename(data.parent / "orphan")
+            data.rename(place)
             try:
-                with self.engine.begin() as connection:
-                    connection.execute(sa.insert(artifacts), row)
-                    if lines:
-                        connection.execute(sa.insert(edges), lines)
+                with writing(self.engine) as connection:
+                    self._writer.insert(connection, key, record, about, size, place.name, numbers)
                     insert_content(connection, key, content, origin)
             except BaseException:
-                self.path(key).rename(data)
+                place.rename(data)
                 raise
 
     def exists(self, key: str) -> bool:
         """Whether the artifact is published."""
         with self.engine.connect() as connection:
-            return (
-                connection.execute(sa.select(artifacts.c.key).where(artifacts.c.key == key)).first()
-                is not None
-            )
+            return _is_there(connection, key)
 
     def open(self, key: str) -> xr.Dataset:
         """The artifact's dataset: large arrays lazy, as dask arrays of the stored chunks.
@@ -193,14 +177,27 @@ class Catalog(queries.Queries):
         Raises InputError where the artifact is unknown, or its data are missing or damaged.
         """
         full = self.resolve(key)
-        stage = self._stage_of(full)
+        columns = artifacts.c
+        query = sa.select(columns.id, columns.stage, columns.location).where(columns.key == full)
+        with self.engine.connect() as connection:
+            row = connection.execute(query).one()
+            if row.location == "":
+                mine = payloads.c.artifact == row.id
+                data = connection.execute(sa.select(payloads.c.data).where(mine)).scalar_one()
+        what = f"artifact {full[:12]} (stage {row.stage!r})"
+        if row.location == "":
+            return part_files.read_part(BytesIO(data), what)
+        if row.location is None:
+            raise InputError(
+                f"{what} is a record without data, kept for the lineage of what was imported: import it "
+                "with its data, or run its pipeline"
+            )
         if not self.path(full).is_dir():
             raise InputError(
-                f"the data of artifact {full} (stage {stage!r}) are gone from {self.store}: put the "
-                "folder back, or remove "
-                f"its entry with `pushforward catalog gc --remove {full[:12]}` and run again"
+                f"the data of {what} are gone from {self.store}: put the folder back, or remove its entry "
+                f"with `pushforward catalog gc --remove {full[:12]}` and run again"
             )
-        return reading.open_dataset(self.path(full), f"artifact {full[:12]} (stage {stage!r})")
+        return reading.open_dataset(self.path(full), what)
 
     def content(self, key: str) -> Content:
         """Digests of the artifact's samples, as they were stored when it was published; computed where a
@@ -221,9 +218,11 @@ class Catalog(queries.Queries):
         table = self.lineage(key)
         doomed = list(dict.fromkeys(table.loc[table["direction"] != "input", "key"]))
         with storage_errors("removing artifacts", self.project), self.lock(), self._private_place() as place:
-            with self.engine.begin() as connection:
-                connection.execute(sa.delete(artifacts).where(artifacts.c.key.in_(doomed)))
-                connection.execute(sa.delete(edges).where(edges.c.key.in_(doomed)))
+            with writing(self.engine) as connection:
+                mine = artifacts.c.key.in_(doomed)
+                numbers = sa.select(artifacts.c.id).where(mine)
+                connection.execute(sa.delete(edges).where(edges.c.artifact.in_(numbers)))
+                connection.execute(sa.delete(artifacts).where(mine))
                 delete_contents(connection, doomed)
             for one in doomed:
                 if self.path(one).exists():
@@ -250,14 +249,14 @@ class Catalog(queries.Queries):
                 "stage": stage,
                 "artifact": artifact,
                 "owner": owner,
-                "created": datetime.now(UTC).isoformat(),
+                "created": time.time(),
                 "seconds": seconds,
                 "sizes": {str(dim): int(size) for dim, size in dataset.sizes.items()},
                 "bytes": file.stat().st_size,
             }
             with self.lock():
                 file.rename(self.part_path(key))
-                with self.engine.begin() as connection:
+                with writing(self.engine) as connection:
                     connection.execute(sa.delete(parts_table).where(parts_table.c.key == key))
                     connection.execute(sa.insert(parts_table), row)
                     insert_content(connection, key, content)
@@ -269,7 +268,7 @@ class Catalog(queries.Queries):
         there = [key for key in keys if self.part_path(key).is_file()]
         claimed: set[str] = set()
         column = parts_table.c.key
-        with storage_errors("claiming finished parts", self.project), self.engine.begin() as connection:
+        with storage_errors("claiming finished parts", self.project), writing(self.engine) as connection:
             for start in range(0, len(there), 500):
                 mine = column.in_(there[start : start + 500])
                 connection.execute(sa.update(parts_table).where(mine).values(owner=owner, artifact=artifact))
@@ -325,22 +324,8 @@ def _written(data: Path, dataset: xr.Dataset) -> Content:
     return content_of(reading.open_dataset(data, "the result") if dataset.chunks else dataset)
 
 
-def _schema(dataset: xr.Dataset) -> dict[str, Any]:
-    variables = {}
-    for name, variable in dataset.variables.items():
-        dtype = "string" if variable.dtype.kind in "OUST" else str(variable.dtype)
-        entry = {
-            "dims": [str(dim) for dim in variable.dims],
-            "dtype": dtype,
-            "units": variable.attrs.get("units"),
-        }
-        if "role" in variable.attrs:
-            entry["role"] = variable.attrs["role"]
-        variables[str(name)] = entry
-    return {
-        "dims": {str(dim): int(size) for dim, size in dataset.sizes.items()},
-        "variables": plain(variables),
-    }
+def _is_there(connection: sa.Connection, key: str) -> bool:
+    return connection.execute(sa.select(artifacts.c.id).where(artifacts.c.key == key)).first() is not None
 
 
 def _sync_tree(folder: Path) -> int:

@@ -10,9 +10,10 @@ import sqlalchemy as sa
 from catalogs import environment
 from catalogs.catalog import Catalog
 from catalogs.contents import delete_contents
-from catalogs.database import artifacts
-from catalogs.database import parts as parts_table
+from catalogs.database import writing
 from catalogs.failures import storage_errors
+from catalogs.tables import artifacts
+from catalogs.tables import parts as parts_table
 
 _COLUMNS = ["kind", "name", "bytes"]
 
@@ -39,7 +40,7 @@ def _remove(catalog: Catalog, found: list[tuple[str, Path]]) -> None:
     bin_folder = catalog.private / f"{environment.process_name()}.{uuid.uuid4().hex}"
     bin_folder.mkdir()
     gone = [path.stem for kind, path in found if kind == "part"]
-    with catalog.engine.begin() as connection:
+    with writing(catalog.engine) as connection:
         delete_contents(connection, gone)
         for start in range(0, len(gone), 500):
             connection.execute(sa.delete(parts_table).where(parts_table.c.key.in_(gone[start : start + 500])))

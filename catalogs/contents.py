@@ -9,8 +9,8 @@ import numpy as np
 import sqlalchemy as sa
 import xarray as xr
 
-from catalogs.database import contents, samples
 from catalogs.keys import KEY_LENGTH, is_text, stable
+from catalogs.tables import contents, samples
 
 _BLOCK_BYTES = 64 * 2**20
 _ROWS = 500

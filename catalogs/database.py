@@ -1,70 +1,15 @@
-"""Tables of the catalog and the engine that holds them: SQLite in WAL mode, or a server by URL."""
+"""The database of a catalog: SQLite in WAL mode in the project folder, or a PostgreSQL server by URL."""
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Engine
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Connection, Engine
 
 from kernels.errors import InputError
-
-metadata = sa.MetaData()
-
-artifacts = sa.Table(
-    "artifacts",
-    metadata,
-    sa.Column("key", sa.String(32), primary_key=True),
-    sa.Column("stage", sa.String(64), index=True, nullable=False),
-    sa.Column("stage_version", sa.Integer, nullable=False),
-    sa.Column("config", sa.JSON, nullable=False),
-    sa.Column("started", sa.String(40), nullable=False),
-    sa.Column("created", sa.String(40), index=True, nullable=False),
-    sa.Column("seconds", sa.Float, nullable=False),
-    sa.Column("host", sa.String(255), nullable=False),
-    sa.Column("user", sa.String(255), nullable=False),
-    sa.Column("code_version", sa.String(64), nullable=False),
-    sa.Column("packages", sa.JSON, nullable=False),
-    sa.Column("metrics", sa.JSON, nullable=False),
-    sa.Column("literature", sa.JSON, nullable=False),
-    sa.Column("schema", sa.JSON, nullable=False),
-    sa.Column("bytes", sa.BigInteger, nullable=False),
-)
-
-edges = sa.Table(
-    "edges",
-    metadata,
-    sa.Column("key", sa.String(32), primary_key=True),
-    sa.Column("name", sa.String(64), primary_key=True),
-    sa.Column("input_key", sa.String(32), index=True, nullable=False),
-)
-
-parts = sa.Table(
-    "parts",
-    metadata,
-    sa.Column("key", sa.String(32), primary_key=True),
-    sa.Column("stage", sa.String(64), nullable=False),
-    sa.Column("artifact", sa.String(32), index=True, nullable=False),
-    sa.Column("owner", sa.String(255), nullable=False),
-    sa.Column("created", sa.String(40), nullable=False),
-    sa.Column("seconds", sa.Float, nullable=False),
-    sa.Column("sizes", sa.JSON, nullable=False),
-    sa.Column("bytes", sa.BigInteger, nullable=False),
-)
-
-contents = sa.Table(
-    "contents",
-    metadata,
-    sa.Column("key", sa.String(32), primary_key=True, comment="of an artifact or a part"),
-    sa.Column("shared", sa.String(32), nullable=False, comment="digest of all that belongs to no sample"),
-)
-
-samples = sa.Table(
-    "samples",
-    metadata,
-    sa.Column("key", sa.String(32), primary_key=True, comment="of an artifact or a part"),
-    sa.Column("position", sa.Integer, primary_key=True, comment="along `sample`"),
-    sa.Column("digest", sa.String(32), index=True, nullable=False, comment="of the values of the sample"),
-    sa.Column("part", sa.String(32), comment="the part it came from; null where the artifact had none"),
-)
 
 _NETWORK = (
     "nfs", "cifs", "smb", "9p", "lustre", "gpfs", "beegfs", "ceph", "glusterfs", "fuse.sshfs",
@@ -89,21 +34,46 @@ def engine_for(database: str | None, folder: Path) -> Engine:
     if kind.startswith(_NETWORK):
         raise InputError(
             f"the project folder {folder} lies on the network file system {kind!r}, where SQLite "
-            "loses data when two "
-            "processes write: use a folder on a local disk, or set PUSHFORWARD_DATABASE_URL to a "
-            "PostgreSQL server"
+            "loses data when two processes write: use a folder on a local disk, or set "
+            "PUSHFORWARD_DATABASE_URL to a PostgreSQL server"
         )
     engine = sa.create_engine(database or f"sqlite:///{folder / 'catalog.db'}", connect_args={"timeout": 60})
-    sa.event.listen(engine, "connect", _set_pragmas)
+    sa.event.listen(engine, "connect", _prepare)
+    sa.event.listen(engine, "begin", _begin)
     return engine
 
 
-def _set_pragmas(connection, _record) -> None:  # type: ignore[no-untyped-def]
+@contextmanager
+def writing(engine: Engine) -> Iterator[Connection]:
+    """A transaction that writes; all of it or nothing.
+
+    SQLite takes its write lock at once: a transaction that reads first and writes later fails at once where
+    another one wrote in between, however long it was told to wait.
+    """
+    with engine.connect().execution_options(writes=True) as connection, connection.begin():
+        yield connection
+
+
+def insert_new(connection: Connection, table: sa.Table, row: Mapping[str, Any]) -> None:
+    """Insert a row unless one with its unique columns is there, which another process may be writing now."""
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    connection.execute(dialect.insert(table).values(row).on_conflict_do_nothing())
+
+
+def _prepare(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # transactions begin where _begin says, not where the driver guesses
     cursor = connection.cursor()
-    cursor.execute("PRAGMA busy_timeout=60000")
-    cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA synchronous=FULL")
+    for pragma in (
+        "busy_timeout=60000", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON",
+        "cache_size=-65536", "mmap_size=1073741824",
+    ):  # fmt: skip
+        cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+def _begin(connection: Connection) -> None:
+    writes = connection.get_execution_options().get("writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
 def filesystem_type(folder: Path, mounts: str | None = None) -> str:

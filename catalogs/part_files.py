@@ -9,7 +9,7 @@ import json
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import xarray as xr
@@ -20,7 +20,7 @@ from kernels.errors import InputError
 _HEAD = "dataset.json"
 
 
-def write_part(path: Path, dataset: xr.Dataset) -> None:
+def write_part(path: Path | BinaryIO, dataset: xr.Dataset) -> None:
     """Write a dataset; text goes as JSON, everything else as `.npy`.
 
     Raises InputError for dtypes that are not stored, OSError where the disk is full.
@@ -45,7 +45,7 @@ def write_part(path: Path, dataset: xr.Dataset) -> None:
                 np.lib.format.write_array(stream, values, allow_pickle=False)
 
 
-def read_part(path: Path, what: str, names: Sequence[str] | None = None) -> xr.Dataset:
+def read_part(path: Path | BinaryIO, what: str, names: Sequence[str] | None = None) -> xr.Dataset:
     """A part in memory, optionally of some variables only.
 
     Raises InputError naming the variable where the file is missing or a checksum does not fit.
@@ -65,7 +65,8 @@ def read_part(path: Path, what: str, names: Sequence[str] | None = None) -> xr.D
     except Exception as error:
         raise InputError(
             f"{what} is damaged: {name if name == 'its head' else f'variable {name!r}'} cannot be trusted "
-            f"({error}); the disk changed {path.name} after it was written: delete it and run again"
+            f"({error}); the disk changed {getattr(path, 'name', 'it')} after it was written: delete it and "
+            "run again"
         ) from error
     coords = {n: v for n, v in variables.items() if n in head["coords"]}
     data = {n: v for n, v in variables.items() if n not in coords}

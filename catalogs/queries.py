@@ -1,21 +1,22 @@
 """Questions to the catalog: list, show, lineage up and down, and keys from their first characters."""
 
+import datetime
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import sqlalchemy as sa
-from sqlalchemy.engine import Engine
+from sqlalchemy.engine import Connection, Engine
 
-from catalogs.database import artifacts, edges
-from catalogs.database import parts as parts_table
+from catalogs.lineage import Lineage, walk
+from catalogs.tables import artifacts, edges, runs, schemas, tags
+from catalogs.tables import names as names_table
+from catalogs.tables import parts as parts_table
 from kernels.errors import InputError
 
 SHORT = 12
 """Characters of a key that people see."""
-
-_LINEAGE = ["direction", "depth", "name", "stage", "key", "created", "seconds"]
 
 
 class Queries:
@@ -31,21 +32,19 @@ class Queries:
         """
         columns = artifacts.c
         query = sa.select(
-            columns.key, columns.stage, columns.stage_version, columns.created, columns.seconds,
-            columns.bytes, columns.schema, columns.metrics,
-        ).order_by(columns.created)  # fmt: skip
+            columns.key, columns.stage, columns.version, columns.created, columns.seconds,
+            columns.bytes, columns.sizes, columns.metrics,
+        ).order_by(columns.created, columns.id)  # fmt: skip
+        if stage is not None:
+            query = query.where(columns.stage == stage)
         with self.engine.connect() as connection:
             rows = [dict(row) for row in connection.execute(query).mappings()]
-        known = sorted({row["stage"] for row in rows})
-        if stage is not None and rows and stage not in known:
-            raise InputError(
-                f"the catalog has no artifact of stage {stage!r}; it has some of: {', '.join(known)}"
-            )
+            if stage is not None and not rows:
+                self._refuse_stage(connection, stage)
         table = pd.DataFrame(rows, columns=[column.name for column in query.selected_columns])
-        table["samples"] = [schema.get("dims", {}).get("sample", 0) for schema in table.pop("schema")]
-        if stage is not None:
-            table = table[table["stage"] == stage].reset_index(drop=True)
-        return table[["key", "stage", "stage_version", "created", "seconds", "bytes", "samples", "metrics"]]
+        table["samples"] = [sizes.get("sample", 0) for sizes in table.pop("sizes")]
+        table["created"] = [when(created) for created in table["created"]]
+        return table[["key", "stage", "version", "created", "seconds", "bytes", "samples", "metrics"]]
 
     def show(self, key: str) -> dict[str, Any]:
         """Everything recorded about one artifact, given the first characters of its key.
@@ -53,65 +52,69 @@ class Queries:
         Raises InputError where the key is unknown or ambiguous.
         """
         full = self.resolve(key)
+        used = artifacts.alias()
         with self.engine.connect() as connection:
-            row = connection.execute(sa.select(artifacts).where(artifacts.c.key == full)).mappings().one()
-            inputs = connection.execute(sa.select(edges.c.name, edges.c.input_key).where(edges.c.key == full))
-            return {**row, "inputs": {row.name: row.input_key for row in inputs}}
+            query = (
+                sa.select(
+                    artifacts, schemas.c.content, runs.c.host, runs.c.user, runs.c.code, runs.c.packages
+                )
+                .join(schemas, schemas.c.id == artifacts.c.schema)
+                .join(runs, runs.c.id == artifacts.c.run)
+                .where(artifacts.c.key == full)
+            )
+            row = dict(connection.execute(query).mappings().one())
+            number = row.pop("id")
+            sources = (
+                sa.select(edges.c.name, used.c.key)
+                .join(used, used.c.id == edges.c.input)
+                .where(edges.c.artifact == number)
+                .order_by(edges.c.name)
+            )
+            inputs = {source.name: source.key for source in connection.execute(sources)}
+            marks = sa.select(tags.c.tag).where(tags.c.artifact == number).order_by(tags.c.tag)
+            versions = sa.select(names_table.c.name, names_table.c.number).where(
+                names_table.c.artifact == number
+            )
+            row["tags"] = list(connection.execute(marks).scalars())
+            row["names"] = [f"{name}@{version}" for name, version in connection.execute(versions)]
+        row["schema"] = row.pop("content")
+        row["created"], row["started"] = when(row["created"]), when(row["started"])
+        del row["run"]
+        return {**row, "inputs": inputs}
 
-    def lineage(self, key: str) -> pd.DataFrame:
-        """What made the artifact (`input`, depth > 0), itself, and what was made from it (`used by`).
+    def lineage(self, key: str, up: int | None = None, down: int | None = None) -> Lineage:
+        """What made the artifact (`input`, depth > 0), itself, and what was made from it (`used by`), at most
+        `up` and `down` steps away.
 
         Raises InputError where the key is unknown or ambiguous.
         """
-        full = self.resolve(key)
-        rows = [
-            (direction, depth, name, k)
-            for direction in ("input", "used by")
-            for depth, name, k in _walk(self.engine, full, direction)
-        ]
-        rows.append(("self", 0, "", full))
-        with self.engine.connect() as connection:
-            columns = artifacts.c
-            query = sa.select(columns.key, columns.stage, columns.created, columns.seconds)
-            facts = {
-                row.key: row
-                for row in connection.execute(query.where(columns.key.in_([row[3] for row in rows])))
-            }
-        table = []
-        for direction, depth, name, k in rows:
-            fact = facts.get(k)
-            stage, created, seconds = (
-                (fact.stage, fact.created, fact.seconds) if fact else ("(gone)", "", float("nan"))
-            )
-            table.append((direction, depth, name, stage, k, created, seconds))
-        frame = pd.DataFrame(table, columns=_LINEAGE)
-        order = {"input": 0, "self": 1, "used by": 2}
-        place = [
-            (order[d], -depth if d == "input" else depth)
-            for d, depth in zip(frame["direction"], frame["depth"], strict=True)
-        ]
-        return frame.iloc[sorted(range(len(frame)), key=lambda i: (place[i], i))].reset_index(drop=True)
+        return walk(self.engine, self.resolve(key), up, down)
 
-    def resolve(self, prefix: str) -> str:
-        """The full key that starts with the given characters.
+    def resolve(self, address: str) -> str:
+        """The full key of an address: first characters of a key, `name` or `name@latest` (the latest version
+        of a name), `name@3`.
 
-        Raises InputError, with suggestions, where no key or more than one does.
+        Raises InputError, with suggestions, where nothing or more than one artifact has it.
         """
+        with self.engine.connect() as connection:
+            named = _named(connection, address)
+            return named or self._from_prefix(connection, address)
+
+    def _from_prefix(self, connection: Connection, prefix: str) -> str:
         columns = artifacts.c
         query = sa.select(columns.key, columns.stage).where(columns.key.startswith(prefix, autoescape=True))
-        with self.engine.connect() as connection:
-            rows = connection.execute(query.order_by(columns.created.desc()).limit(6)).all()
-            if len(rows) == 1 and prefix:
-                return rows[0].key
-            if not rows:
-                recent = sa.select(columns.key, columns.stage).order_by(columns.created.desc()).limit(5)
-                rows = connection.execute(recent).all()
-                start = f"no artifact in {self.project} has a key that starts with {prefix!r}"
-                hint = "the latest are" if rows else "the catalog is empty: run a pipeline first"
-            else:
-                start, hint = f"the key {prefix!r} is not unique", "give more characters of one of"
-        names = ", ".join(f"{row.key[:SHORT]} ({row.stage})" for row in rows)
-        raise InputError(f"{start}; {hint}{': ' + names if names else ''}")
+        rows = connection.execute(query.order_by(columns.created.desc()).limit(6)).all()
+        if len(rows) == 1 and prefix:
+            return str(rows[0].key)
+        if not rows:
+            recent = sa.select(columns.key, columns.stage).order_by(columns.created.desc()).limit(5)
+            rows = connection.execute(recent).all()
+            start = f"no artifact in {self.project} has a name or a key that starts with {prefix!r}"
+            hint = "the latest are" if rows else "the catalog is empty: run a pipeline first"
+        else:
+            start, hint = f"the key {prefix!r} is not unique", "give more characters of one of"
+        shown = ", ".join(f"{row.key[:SHORT]} ({row.stage})" for row in rows)
+        raise InputError(f"{start}; {hint}{': ' + shown if shown else ''}")
 
     def part_sizes(self, keys: Sequence[str]) -> dict[str, dict[str, int]]:
         """Length of every dim of the given parts.
@@ -130,26 +133,35 @@ class Queries:
             raise InputError(f"{len(missing)} finished parts are gone, the first is {missing[0]}: run again")
         return sizes
 
-    def _stage_of(self, key: str) -> str:
-        with self.engine.connect() as connection:
-            return str(
-                connection.execute(sa.select(artifacts.c.stage).where(artifacts.c.key == key)).scalar_one()
+    def _refuse_stage(self, connection: Connection, stage: str) -> None:
+        known = list(connection.execute(sa.select(artifacts.c.stage).distinct()).scalars())
+        if known:
+            raise InputError(
+                f"the catalog has no artifact of stage {stage!r}; it has some of: {', '.join(sorted(known))}"
             )
 
 
-def _walk(engine: Engine, key: str, direction: str) -> list[tuple[int, str, str]]:
-    start, end = (
-        (edges.c.key, edges.c.input_key) if direction == "input" else (edges.c.input_key, edges.c.key)
-    )
-    found: dict[str, tuple[int, str]] = {}
-    front, depth = [key], 0
-    with engine.connect() as connection:
-        while front:
-            depth += 1
-            rows = connection.execute(sa.select(end, edges.c.name).where(start.in_(front))).all()
-            front = []
-            for other, name in rows:
-                if other not in found:
-                    found[other] = (depth, name)
-                    front.append(other)
-    return [(level, name, other) for other, (level, name) in found.items()]
+def when(seconds: float) -> str:
+    """A time as ISO 8601 text in UTC."""
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat(timespec="milliseconds")
+
+
+def _named(connection: Connection, address: str) -> str | None:
+    """Key of the version that the address names, None where no such name is known.
+
+    Raises InputError where the name is known and the version is not.
+    """
+    name, _, number = address.partition("@")
+    columns = names_table.c
+    query = sa.select(columns.number, artifacts.c.key).join(artifacts, artifacts.c.id == columns.artifact)
+    query = query.where(columns.name == name).order_by(columns.number.desc())
+    rows = connection.execute(query).all() if name else []
+    if not rows:
+        return None
+    if number in ("", "latest"):
+        return str(rows[0].key)
+    for row in rows:
+        if str(row.number) == number:
+            return str(row.key)
+    known = ", ".join(str(row.number) for row in rows[:20])
+    raise InputError(f"{name!r} has no version {number!r}; it has {known} and 'latest'")

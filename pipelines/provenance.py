@@ -25,8 +25,15 @@ def publish_provenance(runner: Runner, keys: Mapping[str, str]) -> str:
         return provenance_key(keys)
     rows = [runner.catalog.show(key) for key in keys.values()]
     data: dict[str, xr.Variable] = {
-        name: _text([str(row[name]) for row in rows])
-        for name in ("stage", "key", "stage_version", "started", "host", "code_version")
+        name: _text([str(row[column]) for row in rows])
+        for name, column in (
+            ("stage", "stage"),
+            ("key", "key"),
+            ("stage_version", "version"),
+            ("started", "started"),
+            ("host", "host"),
+            ("code_version", "code"),
+        )
     }
     data["seconds"] = xr.Variable(("step",), np.array([row["seconds"] for row in rows]), {"units": "s"})
     data["bytes"] = xr.Variable(("step",), np.array([row["bytes"] for row in rows], dtype=np.int64))

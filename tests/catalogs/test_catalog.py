@@ -20,8 +20,14 @@ from kernels.errors import InputError
 
 
 @pytest.fixture
-def catalog(tmp_path):
-    made = Catalog(tmp_path / "project")
+def as_files(monkeypatch):
+    """Small datasets become files too."""
+    monkeypatch.setattr("catalogs.catalog.SMALL_BYTES", -1)
+
+
+@pytest.fixture
+def catalog(tmp_path, database_url):
+    made = Catalog(tmp_path / "project", database_url)
     yield made
     made.close()
 
@@ -97,7 +103,7 @@ def test_dataset_digest_sees_values_attributes_and_no_chunks():
     assert len({dataset_digest(d) for d in (one, changed, named, units)}) == 4
 
 
-def test_round_trip_is_identical_and_plain_xarray_opens_it(catalog):
+def test_round_trip_is_identical_and_plain_xarray_opens_it(catalog, as_files):
     key = put(catalog)
     back = catalog.open(key[:8])
     xr.testing.assert_identical(back.load(), ragged())
@@ -105,7 +111,7 @@ def test_round_trip_is_identical_and_plain_xarray_opens_it(catalog):
         np.testing.assert_array_equal(plain["u"], ragged()["u"])
 
 
-def test_every_chunk_has_a_checksum_and_a_flipped_bit_is_named(catalog, monkeypatch):
+def test_every_chunk_has_a_checksum_and_a_flipped_bit_is_named(catalog, as_files, monkeypatch):
     monkeypatch.setattr(arrays, "CHUNK_BYTES", 64)
     monkeypatch.setattr(reading, "EAGER_BYTES", 8)
     key = put(catalog)
@@ -168,7 +174,7 @@ def test_parts_that_disagree_are_refused(catalog):
 
 @pytest.mark.parametrize("where", ["write", "sync", "row"])
 @pytest.mark.parametrize(("code", "message"), [(errno.ENOSPC, "is full"), (errno.EROFS, "cannot be written")])
-def test_disk_failures_leave_the_catalog_as_it_was(catalog, monkeypatch, where, code, message):
+def test_disk_failures_leave_the_catalog_as_it_was(catalog, as_files, monkeypatch, where, code, message):
     kept = put(catalog, n=1)
 
     def fail(*_args, **_kwargs):
@@ -209,7 +215,7 @@ def test_really_full_disk(tmp_path):
         subprocess.run(["umount", str(folder)], check=True)
 
 
-def test_unpublished_data_do_not_exist_and_are_replaced(catalog):
+def test_unpublished_data_do_not_exist_and_are_replaced(catalog, as_files):
     key = artifact_key("make", 1, {}, {})
     (catalog.store / f"{key}.zarr").mkdir()
     assert not catalog.exists(key)
@@ -246,6 +252,7 @@ def test_lineage_goes_both_ways_and_show_tells_all(catalog):
     assert shown["inputs"] == {"left": b, "right": a}
     assert shown["metrics"] == {"q": 1.5}
     assert shown["literature"] == ["B 1999"]
+    assert (shown["location"], shown["version"], shown["tags"], shown["names"]) == ("", 1, [], [])
     assert shown["schema"]["variables"]["u"] == {
         "dims": ["node", "axis"], "dtype": "float64", "units": "m", "role": "field",
     }  # fmt: skip

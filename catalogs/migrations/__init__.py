@@ -1,0 +1,1 @@
+"""Versions of the tables, and the way from each to the next."""

@@ -1,0 +1,215 @@
+"""An artifact as rows: what is known of it, and every value by which it can be found."""
+
+import hashlib
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import sqlalchemy as sa
+import xarray as xr
+from sqlalchemy.engine import Connection, Engine
+
+from catalogs import environment, tables
+from catalogs.database import insert_new, writing
+from catalogs.keys import canonical, is_text, plain
+from kernels.errors import InputError
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is known about an artifact besides its numbers: the recipe of its key, the time it took, what it
+    measured.
+    """
+
+    stage: str
+    version: int
+    config: Mapping[str, Any]
+    inputs: Mapping[str, str]
+    started: datetime
+    seconds: float
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    literature: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Description:
+    """What is known about a dataset without its arrays: length of every dim, schema, range of every
+    parameter.
+    """
+
+    sizes: dict[str, int]
+    schema: dict[str, Any]
+    ranges: dict[str, tuple[float, float]]
+
+
+def describe(dataset: xr.Dataset) -> Description:
+    """Sizes, schema and parameter ranges of a dataset; of the arrays only parameters are read."""
+    variables, ranges = {}, {}
+    for name, variable in dataset.variables.items():
+        entry = {
+            "dims": [str(dim) for dim in variable.dims],
+            "dtype": "string" if is_text(variable.dtype) else str(variable.dtype),
+            "units": variable.attrs.get("units"),
+        }
+        if "role" in variable.attrs:
+            entry["role"] = variable.attrs["role"]
+        variables[str(name)] = entry
+        if entry.get("role") == "parameter" and variable.size and variable.dtype.kind in "biuf":
+            values = np.asarray(variable.values, dtype=np.float64)
+            low, high = float(values.min()), float(values.max())
+            if math.isfinite(low) and math.isfinite(high):
+                ranges[str(name)] = (low, high)
+    sizes = {str(dim): int(size) for dim, size in dataset.sizes.items()}
+    return Description(sizes, {"variables": plain(variables)}, ranges)
+
+
+class Writer:
+    """Inserts artifacts; keeps the numbers of this process's run and of the schemas that it has seen."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._run: int | None = None
+        self._schemas: dict[str, int] = {}
+
+    def numbers(self, about: Description) -> tuple[int, int]:
+        """Numbers of this run and of the schema; to be asked for before a transaction begins."""
+        return self.run(), self.schema(about.schema)
+
+    def insert(
+        self, connection: Connection, key: str, record: Record, about: Description, size: int, location: str,
+        numbers: tuple[int, int],
+    ) -> int:  # fmt: skip
+        """Insert an artifact with its edges and values; its number.
+
+        Raises InputError where one of its inputs is not in the catalog.
+        """
+        row = {
+            "key": key,
+            "stage": record.stage,
+            "version": record.version,
+            "config": plain(record.config),
+            "metrics": finite(plain(record.metrics)),
+            "sizes": about.sizes,
+            "literature": list(record.literature),
+            "started": record.started.timestamp(),
+            "created": time.time(),
+            "seconds": record.seconds,
+            "bytes": size,
+            "location": location,
+            "run": numbers[0],
+            "schema": numbers[1],
+        }
+        made = connection.execute(sa.insert(tables.artifacts).returning(tables.artifacts.c.id), row)
+        number = int(made.scalar_one())
+        _insert_edges(connection, number, record)
+        for table, rows in values(number, row["config"], row["metrics"], about.ranges).items():
+            if rows:
+                connection.execute(sa.insert(table), rows)
+        return number
+
+    def run(self) -> int:
+        """Number of this process among the runs."""
+        if self._run is None:
+            now = time.time()
+            row = {
+                "process": environment.process_name(),
+                "host": environment.host(),
+                "user": environment.user(),
+                "code": environment.code_version(),
+                "packages": environment.package_versions(),
+                "started": now,
+                "seen": now,
+            }
+            self._run = self._number(tables.runs, row, "process")
+        return self._run
+
+    def schema(self, content: dict[str, Any]) -> int:
+        """Number of a schema."""
+        digest = hashlib.sha256(canonical(content)).hexdigest()
+        if digest not in self._schemas:
+            row = {"digest": digest, "content": content}
+            self._schemas[digest] = self._number(tables.schemas, row, "digest")
+        return self._schemas[digest]
+
+    def _number(self, table: sa.Table, row: dict[str, Any], unique: str) -> int:
+        # in a transaction of its own, so that one that fails later takes no number back that is remembered
+        with writing(self._engine) as connection:
+            insert_new(connection, table, row)
+            found = connection.execute(sa.select(table.c.id).where(table.c[unique] == row[unique]))
+            return int(found.scalar_one())
+
+
+def _insert_edges(connection: Connection, number: int, record: Record) -> None:
+    if not record.inputs:
+        return
+    columns = tables.artifacts.c
+    wanted = set(record.inputs.values())
+    known = {
+        row.key: row.id
+        for row in connection.execute(sa.select(columns.key, columns.id).where(columns.key.in_(wanted)))
+    }
+    lost = [f"{name} = {key}" for name, key in record.inputs.items() if key not in known]
+    if lost:
+        raise InputError(
+            f"the inputs {', '.join(lost)} of stage {record.stage!r} are not in the catalog: expected keys "
+            "of published artifacts; somebody may have removed them meanwhile, run again"
+        )
+    rows = [{"artifact": number, "name": name, "input": known[key]} for name, key in record.inputs.items()]
+    connection.execute(sa.insert(tables.edges), rows)
+
+
+def values(
+    number: int,
+    config: Mapping[str, Any],
+    metrics: Mapping[str, Any],
+    ranges: Mapping[str, tuple[float, float]],
+) -> dict[sa.Table, list[dict[str, Any]]]:
+    """Rows of the tables by which artifacts are found."""
+    return {
+        tables.metrics: [
+            {"name": name, "value": float(value), "artifact": number}
+            for name, value in leaves(metrics)
+            if not isinstance(value, str)
+        ],
+        tables.settings: [
+            {
+                "name": name,
+                "number": 0.0 if isinstance(value, str) else float(value),
+                "text": value if isinstance(value, str) else "",
+                "artifact": number,
+            }
+            for name, value in leaves(config)
+        ],
+        tables.parameters: [
+            {"name": name, "low": low, "high": high, "artifact": number}
+            for name, (low, high) in ranges.items()
+        ],
+    }
+
+
+def leaves(value: Any, path: str = "") -> Iterator[tuple[str, float | str]]:
+    """(dotted name, value) of every number and text in nested names; lists, which have no name, are left out.
+
+    Text longer than 1,000 characters is left out too: indices hold no more.
+    """
+    if isinstance(value, Mapping):
+        for name, item in value.items():
+            yield from leaves(item, f"{path}.{name}" if path else str(name))
+    elif isinstance(value, bool | int | float):
+        if math.isfinite(value):
+            yield path, float(value)
+    elif isinstance(value, str) and len(value) <= 1000:
+        yield path, value
+
+
+def finite(value: Any) -> Any:
+    """The value with null for every number that is none: JSON has neither NaN nor infinity."""
+    if isinstance(value, dict):
+        return {name: finite(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
