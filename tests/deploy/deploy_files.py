@@ -23,7 +23,7 @@ SECRETS = {
     "PUSHFORWARD_PREFECT_PASSWORD": "prefect0password",
     "PUSHFORWARD_CATALOG_PASSWORD": "catalog0password",
     "PUSHFORWARD_STORE_KEY_ID": "storekeyid",
-    "PUSHFORWARD_STORE_KEY": "storekey",
+    "PUSHFORWARD_STORE_KEY": "store0secret",
     "PUSHFORWARD_PREFECT_AUTH": "group:prefect0auth",
     "PUSHFORWARD_CERTIFICATES": "/certificates-folder",
 }
