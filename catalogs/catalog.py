@@ -14,7 +14,7 @@ import sqlalchemy as sa
 import xarray as xr
 import zarr.storage
 
-from catalogs import arrays, environment, part_files, queries, reading
+from catalogs import arrays, environment, part_files, reading
 from catalogs.contents import (
     Content,
     content_of,
@@ -25,6 +25,7 @@ from catalogs.contents import (
 )
 from catalogs.database import engine_for, writing
 from catalogs.failures import storage_errors
+from catalogs.marks import Marks
 from catalogs.rows import Description, Record, Writer, describe
 from catalogs.tables import artifacts, edges, payloads
 from catalogs.tables import parts as parts_table
@@ -35,7 +36,7 @@ SMALL_BYTES = 64 * 2**10
 """Datasets up to this size are kept in the database: no file, no folder, one transaction."""
 
 
-class Catalog(queries.Queries):
+class Catalog(Marks):
     """Artifacts of a project folder: data in `store/`, one row each in the database; what has no row does not
     exist.
 

@@ -1,0 +1,82 @@
+"""Tags, names with versions, notes: what they say, what they refuse, and that moving is atomic."""
+
+import threading
+from datetime import UTC, datetime
+
+import pytest
+import xarray as xr
+
+from catalogs.catalog import Catalog, Record
+from kernels.errors import InputError
+
+
+@pytest.fixture
+def catalog(tmp_path, database_url):
+    made = Catalog(tmp_path / "project", database_url)
+    for letter in "abc":
+        record = Record("make", 1, {}, {}, datetime.now(UTC), 0.1)
+        made.publish(letter * 32, xr.Dataset({"u": ((), 1.0)}), record)
+    yield made
+    made.close()
+
+
+def test_tags_come_and_go(catalog):
+    catalog.tag("a", "train", "paper-2")
+    catalog.tag("a", "train")
+    catalog.tag("b", "train")
+    assert catalog.show("a")["tags"] == ["paper-2", "train"]
+    assert catalog.tagged("train") == "b" * 32
+    catalog.untag("a", "train")
+    assert catalog.show("a")["tags"] == ["paper-2"]
+    assert catalog.tagged("none") is None
+    with pytest.raises(InputError, match=r"artifact a{12} has no tag \['train'\]; it has \['paper-2'\]"):
+        catalog.untag("a", "paper-2", "train")
+    assert catalog.show("a")["tags"] == ["paper-2"]
+
+
+def test_a_moved_tag_has_one_bearer_at_every_moment(catalog):
+    assert catalog.move_tag("in-use", "a") is None
+    seen, stop = set(), threading.Event()
+
+    def watch():
+        while not stop.is_set():
+            seen.add(catalog.tagged("in-use"))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    for _ in range(10):
+        assert catalog.move_tag("in-use", "b") == "a" * 32
+        assert catalog.move_tag("in-use", "a") == "b" * 32
+    stop.set()
+    watcher.join()
+    assert seen <= {"a" * 32, "b" * 32}
+    assert catalog.show("b")["tags"] == []
+
+
+def test_versions_of_a_name(catalog):
+    assert [catalog.name(key, "bars") for key in ("a", "b", "b", "a")] == [1, 2, 2, 3]
+    assert [catalog.resolve(x) for x in ("bars", "bars@latest", "bars@2")] == ["a" * 32, "a" * 32, "b" * 32]
+    assert catalog.show("a")["names"] == ["bars@1", "bars@3"]
+    with pytest.raises(InputError, match=r"'bars' has no version '7'; it has 3, 2, 1 and 'latest'"):
+        catalog.resolve("bars@7")
+    with pytest.raises(InputError, match="the name 'bad' could be the start of a key"):
+        catalog.name("a", "bad")
+    catalog.remove("b")
+    assert catalog.name("c", "bars") == 4
+
+
+def test_notes(catalog):
+    catalog.note("a", "é: the one of the paper")
+    assert catalog.show("a")["note"] == "é: the one of the paper"
+    for text in ("x" * 10_001, "a\0b"):
+        with pytest.raises(InputError, match="expected at most 10000, none of them NUL"):
+            catalog.note("a", text)
+
+
+@pytest.mark.parametrize("mark", ["", "a b", "../x", "é", "1st", "x" * 101, "a\n", "'; DROP TABLE tags; --"])
+def test_marks_that_are_refused(catalog, mark):
+    for act in (catalog.tag, catalog.name):
+        with pytest.raises(InputError, match=r"cannot be used; expected a letter, then at most 99 letters"):
+            act("a", mark)
+    with pytest.raises(InputError, match="cannot be used"):
+        catalog.move_tag(mark, "a")
