@@ -176,3 +176,30 @@ names = sa.Table(
     sa.Column("created", sa.Float, nullable=False),
     sa.PrimaryKeyConstraint("name", "number"),
 )
+
+# How often each (kind, name, text) occurs in the artifacts of a stage; triggers keep it, see migration 0003.
+# kind: stage, metric, parameter, number, text, tag, name; `text` is the value of a text in a config, else ''.
+tallies = sa.Table(
+    "tallies",
+    metadata,
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("text", sa.Text, nullable=False),
+    sa.Column("stage", sa.Text, nullable=False),
+    sa.Column("count", sa.BigInteger, nullable=False),
+    sa.PrimaryKeyConstraint("kind", "name", "text", "stage"),
+    sa.Index(None, "kind", "stage", "count"),
+    sqlite_with_rowid=False,
+)
+
+# What is not yet merged into `tallies`; on PostgreSQL only.
+tally_changes = sa.Table(
+    "tally_changes",
+    metadata,
+    _serial(),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("text", sa.Text, nullable=False),
+    sa.Column("stage", sa.Text, nullable=False),
+    sa.Column("count", sa.BigInteger, nullable=False),
+)
