@@ -1,6 +1,9 @@
 """Worker processes of a run: a local Dask cluster that starts with the first work and stays to the end."""
 
+import os
+import signal
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from kernels.errors import InputError
@@ -8,6 +11,7 @@ from pipelines.parts import PartJob, compute_part, prepare_worker
 
 if TYPE_CHECKING:
     from distributed import Client, LocalCluster
+    from distributed.utils import LoopRunner
 
 _THREADS = {
     "OMP_NUM_THREADS": "1",
@@ -15,6 +19,9 @@ _THREADS = {
     "MKL_NUM_THREADS": "1",
     "NUMBA_NUM_THREADS": "1",
 }
+
+# It frees what an interrupted run left, and would say so on the terminal.
+_QUIET_TRACKER = "ignore:resource_tracker:UserWarning"
 
 
 class Cluster:
@@ -24,6 +31,7 @@ class Cluster:
         self._workers = workers
         self._cluster: LocalCluster | None = None
         self._client: Client | None = None
+        self._loop: LoopRunner | None = None
 
     def map(
         self, jobs: Iterable[PartJob | int], inline: Callable[[PartJob], None]
@@ -95,7 +103,9 @@ class Cluster:
 
             logging.getLogger("distributed").setLevel(logging.CRITICAL)
             dask.config.set({"distributed.worker.daemon": False, "distributed.scheduler.allowed-failures": 3})
+            self._loop = _loop_without_ctrl_c()
             self._cluster = LocalCluster(
+                loop=self._loop.loop,
                 n_workers=self._workers,
                 threads_per_worker=1,
                 processes=True,
@@ -115,4 +125,39 @@ class Cluster:
             self._client.close()
         if self._cluster is not None:
             self._cluster.close()
-        self._client = self._cluster = None
+        if self._loop is not None:
+            self._loop.stop()
+        self._client = self._cluster = self._loop = None
+
+
+def _loop_without_ctrl_c() -> "LoopRunner":
+    """Loop of the cluster, whose thread starts the workers, and hands on that it takes no Ctrl-C: the
+    terminal sends it to all processes of the run, and workers end with the run, without a traceback.
+    """
+    from multiprocessing import resource_tracker
+
+    from distributed.utils import LoopRunner
+
+    # Started later, in that thread, the tracker would let Ctrl-C in again.
+    with _environment("PYTHONWARNINGS", _QUIET_TRACKER):
+        resource_tracker.ensure_running()
+    loop = LoopRunner()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        loop.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return loop
+
+
+@contextmanager
+def _environment(name: str, value: str) -> Iterator[None]:
+    before = os.environ.get(name)
+    os.environ[name] = value if before is None else f"{before},{value}"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before

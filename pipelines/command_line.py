@@ -11,6 +11,7 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 from cyclopts import App, CycloptsError, Parameter  # noqa: E402
 
 from kernels.errors import InputError  # noqa: E402
+from pipelines.interrupts import LINE, Interrupts  # noqa: E402
 
 if TYPE_CHECKING:
     from catalogs.catalog import Catalog
@@ -178,7 +179,19 @@ def _print(line: str) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command; status 0, 1 for a failure the user can mend, 2 for wrong usage, 130 for Ctrl-C."""
+    """Run the command; status 0, 1 for a failure the user can mend, 2 for wrong usage, 130 for Ctrl-C, 143
+    for SIGTERM.
+    """
+    with Interrupts(last=arguments is None) as interrupts:
+        try:
+            return _main(arguments)
+        except KeyboardInterrupt:
+            if not interrupts.received:
+                sys.stderr.write(LINE)
+            return 130
+
+
+def _main(arguments: list[str] | None) -> int:
     try:
         app(arguments, exit_on_error=False, print_error=True, result_action="return_value")
     except CycloptsError:
@@ -186,9 +199,6 @@ def main(arguments: list[str] | None = None) -> int:
     except InputError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted: what is finished is kept, run the same command to go on\n")
-        return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

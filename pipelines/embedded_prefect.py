@@ -3,7 +3,11 @@
 import contextlib
 import os
 import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 from catalogs.environment import is_alive, process_name
 from pipelines.config import PipelineConfig
@@ -40,15 +44,44 @@ def run_flow(config: PipelineConfig, settings: Settings) -> dict[str, str]:
     from pipelines.flows import surrogate
 
     try:
+        _own_the_server()
         return surrogate(config.model_dump(mode="json"), settings.model_dump(mode="json"))
     finally:
         _stop_server()
 
 
-def _stop_server() -> None:
-    from prefect.server.api.server import SubprocessASGIServer
+def _own_the_server() -> None:
+    """Let Prefect start its server by `start_server`, unless another server is configured."""
+    from prefect.settings import PREFECT_API_URL
 
-    for server in list(getattr(SubprocessASGIServer, "_instances", {}).values()):
+    if PREFECT_API_URL.value() is None:
+        from prefect.server.api import server
+
+        # The class has no setting for how its process is started, nor a method that only starts it.
+        own = SimpleNamespace(Popen=start_server, TimeoutExpired=subprocess.TimeoutExpired)
+        server.subprocess = own  # type: ignore[assignment]
+
+
+def start_server(args: Sequence[str], env: Mapping[str, str]) -> "subprocess.Popen[bytes]":
+    """Start Prefect's `python -m MODULE ...` as a process that ends with this one.
+
+    Its session is its own, so that Ctrl-C and signals to the group of the run leave it up until the flow has
+    told it how it ended; its output goes to `server.log` in Prefect's folder, so that nobody who reads the
+    output of the run waits for the server.
+    """
+    folder = Path(env["PREFECT_HOME"])
+    folder.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "pipelines.prefect_server", *args[args.index("-m") + 1 :]]
+    with (folder / "server.log").open("ab") as log:
+        return subprocess.Popen(
+            command, env=env, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True
+        )
+
+
+def _stop_server() -> None:
+    # Importing it here would take a second where the flow never came to it.
+    module = sys.modules.get("prefect.server.api.server")
+    for server in list(getattr(getattr(module, "SubprocessASGIServer", None), "_instances", {}).values()):
         server.stop()
 
 

@@ -1,12 +1,13 @@
-"""Embedded Prefect: servers that a killed flow left behind are ended, those of a living one are not."""
+"""Embedded Prefect: the server ends with its flow; ones left behind are ended, those of a living one not."""
 
 import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
-from catalogs.environment import process_name
+from catalogs.environment import is_alive, process_name
 from pipelines.embedded_prefect import end_leftover_servers
 
 _SLEEPER = "import time; print('up', flush=True); time.sleep(60)"
@@ -52,3 +53,36 @@ def test_only_servers_of_dead_flows_are_ended(tmp_path):
         for process in everyone:
             process.kill()
             process.communicate()
+
+
+_FLOW = """
+import os, time
+from pipelines.embedded_prefect import start_server
+server = start_server(["python", "-m", "http.server", "--bind", "127.0.0.1", "0"], env=dict(os.environ))
+print(server.pid, flush=True)
+time.sleep(60)
+"""
+
+
+def test_the_server_ends_with_the_flow_and_holds_nothing_of_it(tmp_path):
+    environment = {**os.environ, "PREFECT_HOME": str(tmp_path / "home"), "PYTHONUNBUFFERED": "1"}
+    flow = subprocess.Popen([sys.executable, "-c", _FLOW], env=environment, stdout=subprocess.PIPE)
+    log = tmp_path / "home" / "server.log"
+    try:
+        server = int(flow.stdout.readline())
+        name = process_name(server)
+        wait(lambda: "Serving HTTP" in log.read_text())
+        assert is_alive(name)
+        assert os.getsid(server) == server
+        assert Path(f"/proc/{server}/fd/1").resolve() == log == Path(f"/proc/{server}/fd/2").resolve()
+    finally:
+        flow.kill()
+        flow.communicate()
+    wait(lambda: not is_alive(name))
+
+
+def wait(reached):
+    deadline = time.monotonic() + 60
+    while not reached():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
