@@ -3,7 +3,7 @@
 import difflib
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
@@ -11,6 +11,8 @@ from catalogs.formats.reader import ReadOptions
 from kernels.errors import InputError
 from stages.base import StageConfig
 from stages.registry import STAGES
+
+Model = TypeVar("Model", bound=BaseModel)
 
 SHIPPED = Path(__file__).parent / "configs"
 """Folder of the configs that come with the product."""
@@ -46,16 +48,31 @@ def load_config(path: Path | str) -> PipelineConfig:
 
     Raises InputError naming the file and every unknown or wrong field.
     """
-    file = _located(Path(path))
+    file = locate(Path(path))
+    return placed(read_toml(file, SurrogateConfig), file)
+
+
+def read_toml(file: Path, model: type[Model]) -> Model:
+    """A TOML file as the given model.
+
+    Raises InputError naming the file and every unknown or wrong field.
+    """
     try:
         values = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"{file} is not a TOML file: {error}; correct that line") from error
     try:
-        config = SurrogateConfig.model_validate(values)
+        return model.model_validate(values)
     except ValidationError as error:
-        problems = "; ".join(_problem(problem) for problem in error.errors())
+        problems = "; ".join(_problem(problem, model) for problem in error.errors())
         raise InputError(f"{file}: {problems}") from error
+
+
+def placed(config: PipelineConfig, file: Path) -> PipelineConfig:
+    """The config that was read from a file, its paths relative to it.
+
+    Raises InputError where it reads files and names none.
+    """
     if config.source == "files" and not config.files:
         raise InputError(f'{file}: source is "files" but files is empty; name at least one file or folder')
     base = file.resolve().parent
@@ -69,7 +86,8 @@ def load_config(path: Path | str) -> PipelineConfig:
     )
 
 
-def _located(path: Path) -> Path:
+def locate(path: Path) -> Path:
+    """The file, or the shipped config of that name; raises InputError where there is neither."""
     if path.is_file():
         return path
     shipped = SHIPPED / f"{path.name}.toml"
@@ -79,18 +97,18 @@ def _located(path: Path) -> Path:
     raise InputError(f"there is no config file {path}: give a TOML file, or one of the shipped ones: {names}")
 
 
-def _problem(problem: Any) -> str:
+def _problem(problem: Any, model: type[BaseModel]) -> str:
     where = ".".join(map(str, problem["loc"])) or "the file"
     if problem["type"] == "extra_forbidden":
-        known = _fields(problem["loc"][:-1])
+        known = _fields(problem["loc"][:-1], model)
         near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"known are: {', '.join(known)}"
         return f"unknown field {where!r}; {hint}"
     return f"field {where!r} is {problem['input']!r}: {problem['msg']}"
 
 
-def _fields(location: tuple[Any, ...]) -> list[str]:
-    model: Any = SurrogateConfig
+def _fields(location: tuple[Any, ...], root: type[BaseModel]) -> list[str]:
+    model: Any = root
     for name in location:
         field = getattr(model, "model_fields", {}).get(name)
         model = None if field is None else field.annotation

@@ -10,6 +10,7 @@ from pipelines.config import PipelineConfig
 from pipelines.diagram import compute, planned_keys
 from pipelines.embedded_prefect import run_flow
 from pipelines.progress import say
+from pipelines.report_file import write_report
 from pipelines.runner import Runner
 from pipelines.settings import Settings
 from stages.evaluate import table
@@ -44,19 +45,8 @@ def run_surrogate(config: PipelineConfig, settings: Settings, prefect: bool = Tr
         return Outcome(
             keys=planned,
             scores=table(catalog.open(planned["evaluate"])),
-            report=_write_report(catalog, planned),
+            report=write_report(catalog, planned),
             computed=len(missing),
         )
     finally:
         catalog.close()
-
-
-def _write_report(catalog: Catalog, keys: dict[str, str]) -> Path:
-    path = catalog.project / "reports" / f"{keys['report']}.html"
-    page = catalog.open(keys["report"])["page"].values.tobytes()
-    if not path.is_file() or path.stat().st_size != len(page):
-        path.parent.mkdir(exist_ok=True)
-        private = path.with_suffix(".part")
-        private.write_bytes(page)
-        private.rename(path)
-    return path
