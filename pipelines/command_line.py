@@ -1,5 +1,6 @@
 """The command `pushforward`: run pipelines, predict with a model, ask the catalog."""
 
+import importlib.metadata
 import os
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 from cyclopts import App, CycloptsError, Parameter  # noqa: E402
 
 from kernels.errors import InputError  # noqa: E402
+from pipelines import service_commands  # noqa: E402
 from pipelines.interrupts import LINE, Interrupts  # noqa: E402
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ Project = Annotated[
 app = App(
     name="pushforward",
     help="Turn simulations into fast models with error bars.",
+    version=importlib.metadata.version("pushforward"),
     version_flags=["--version"],
     suppress_keyboard_interrupt=False,
     help_epilogue="Start with: pushforward run surrogate",
@@ -32,6 +35,7 @@ run_app = App(name="run", help="Run a pipeline; what is computed already is not 
 catalog_app = App(name="catalog", help="What was computed, from what, with which result.")
 app.command(run_app)
 app.command(catalog_app)
+service_commands.register(app, run_app)
 
 
 @run_app.command
@@ -193,7 +197,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _main(arguments: list[str] | None) -> int:
     try:
-        app(arguments, exit_on_error=False, print_error=True, result_action="return_value")
+        status = app(arguments, exit_on_error=False, print_error=True, result_action="return_value")
     except CycloptsError:
         return 2
     except InputError as error:
@@ -202,4 +206,4 @@ def _main(arguments: list[str] | None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    return 0
+    return status if isinstance(status, int) else 0

@@ -66,13 +66,18 @@ def compute(config: PipelineConfig, runner: Runner) -> dict[str, str]:
 
     Raises InputError as the stages do.
     """
+    return diagram(config, stepper(config, runner), lambda keys: publish_provenance(runner, keys))
+
+
+def stepper(config: PipelineConfig, runner: Runner) -> Step:
+    """Steps that a runner computes in this process."""
 
     def step(stage: str, **inputs: str) -> str:
         if stage == "files":
             return add_files(config, runner)
         return runner.step(STAGES[stage], config.section(stage), inputs)
 
-    return diagram(config, step, lambda keys: publish_provenance(runner, keys))
+    return step
 
 
 def files_key(config: PipelineConfig) -> str:

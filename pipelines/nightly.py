@@ -7,8 +7,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from catalogs.catalog import Catalog
 from pipelines.config import PipelineConfig, SurrogateConfig
-from pipelines.diagram import Step, diagram
+from pipelines.diagram import Step, diagram, stepper
 from pipelines.promotion import Verdict, compare, without_rival
+from pipelines.provenance import publish_provenance
+from pipelines.runner import Runner
+from pipelines.settings import Settings
 
 
 class NightlyConfig(BaseModel):
@@ -69,6 +72,13 @@ def nightly(
         catalog.move_tag(config.tag, model)
     after = model if verdict.decision != "kept" else str(used)
     return Night(keys, used, after, version, verdict)
+
+
+def run_nightly(config: NightlyConfig, settings: Settings) -> Night:
+    """One night in this process, without Prefect; see `nightly`."""
+    with Runner(settings) as runner:
+        step = stepper(config.surrogate, runner)
+        return nightly(config, runner.catalog, step, lambda keys: publish_provenance(runner, keys))
 
 
 def told(night: Night, tag: str) -> str:
