@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 import xarray as xr
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Engine
 
 from catalogs import environment, tables
@@ -67,6 +68,17 @@ def describe(dataset: xr.Dataset) -> Description:
     return Description(sizes, {"variables": plain(variables)}, ranges)
 
 
+@dataclass(frozen=True)
+class Item:
+    """An artifact to be inserted with others; `location` as in the table of artifacts."""
+
+    key: str
+    record: Record
+    about: Description
+    size: int
+    location: str | None
+
+
 class Writer:
     """Inserts artifacts; keeps the numbers of this process's run and of the schemas that it has seen."""
 
@@ -87,29 +99,42 @@ class Writer:
 
         Raises InputError where one of its inputs is not in the catalog.
         """
-        row = {
-            "key": key,
-            "stage": record.stage,
-            "version": record.version,
-            "config": plain(record.config),
-            "metrics": finite(plain(record.metrics)),
-            "sizes": about.sizes,
-            "literature": list(record.literature),
-            "started": record.started.timestamp(),
-            "created": time.time(),
-            "seconds": record.seconds,
-            "bytes": size,
-            "location": location,
-            "run": numbers[0],
-            "schema": numbers[1],
-        }
+        row = _row(key, record, about, size, location, numbers)
         made = connection.execute(sa.insert(tables.artifacts).returning(tables.artifacts.c.id), row)
         number = int(made.scalar_one())
-        _insert_edges(connection, number, record)
+        _insert_edges(connection, [(number, record)])
         for table, rows in values(number, row["config"], row["metrics"], about.ranges).items():
             if rows:
                 connection.execute(sa.insert(table), rows)
         return number
+
+    def insert_many(self, connection: Connection, items: Sequence["Item"]) -> dict[str, int]:
+        """Insert artifacts with few statements, those that are there already left out; key -> number of those
+        that were inserted.
+
+        `numbers` of all items are to be asked for before the transaction begins. Raises InputError where an
+        input of one of them is not in the catalog.
+        """
+        unique = {item.key: item for item in sorted(items, key=lambda item: item.key)}
+        rows = {
+            key: _row(key, item.record, item.about, item.size, item.location, self.numbers(item.about))
+            for key, item in unique.items()
+        }
+        columns = tables.artifacts.c
+        dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+        statement = dialect.insert(tables.artifacts).on_conflict_do_nothing()
+        inserted = connection.execute(statement.returning(columns.id, columns.key), list(rows.values()))
+        made = {str(row.key): int(row.id) for row in inserted}
+        _insert_edges(connection, [(number, unique[key].record) for key, number in made.items()])
+        found: dict[sa.Table, list[dict[str, Any]]] = {}
+        for key, number in made.items():
+            new = values(number, rows[key]["config"], rows[key]["metrics"], unique[key].about.ranges)
+            for table, some in new.items():
+                found.setdefault(table, []).extend(some)
+        for table, some in found.items():
+            if some:
+                connection.execute(sa.insert(table), some)
+        return made
 
     def run(self) -> int:
         """Number of this process among the runs."""
@@ -143,23 +168,49 @@ class Writer:
             return int(found.scalar_one())
 
 
-def _insert_edges(connection: Connection, number: int, record: Record) -> None:
-    if not record.inputs:
-        return
-    columns = tables.artifacts.c
-    wanted = set(record.inputs.values())
-    known = {
-        row.key: row.id
-        for row in connection.execute(sa.select(columns.key, columns.id).where(columns.key.in_(wanted)))
+def _row(
+    key: str, record: Record, about: Description, size: int, location: str | None, numbers: tuple[int, int]
+) -> dict[str, Any]:
+    return {
+        "key": key,
+        "stage": record.stage,
+        "version": record.version,
+        "config": plain(record.config),
+        "metrics": finite(plain(record.metrics)),
+        "sizes": about.sizes,
+        "literature": list(record.literature),
+        "started": record.started.timestamp(),
+        "created": time.time(),
+        "seconds": record.seconds,
+        "bytes": size,
+        "location": location,
+        "run": numbers[0],
+        "schema": numbers[1],
     }
-    lost = [f"{name} = {key}" for name, key in record.inputs.items() if key not in known]
-    if lost:
-        raise InputError(
-            f"the inputs {', '.join(lost)} of stage {record.stage!r} are not in the catalog: expected keys "
-            "of published artifacts; somebody may have removed them meanwhile, run again"
-        )
-    rows = [{"artifact": number, "name": name, "input": known[key]} for name, key in record.inputs.items()]
-    connection.execute(sa.insert(tables.edges), rows)
+
+
+def _insert_edges(connection: Connection, made: Sequence[tuple[int, Record]]) -> None:
+    columns = tables.artifacts.c
+    wanted = sorted({key for _, record in made for key in record.inputs.values()})
+    known: dict[str, int] = {}
+    for start in range(0, len(wanted), 500):
+        some = columns.key.in_(wanted[start : start + 500])
+        known |= {
+            row.key: row.id for row in connection.execute(sa.select(columns.key, columns.id).where(some))
+        }
+    rows = []
+    for number, record in made:
+        lost = [f"{name} = {key}" for name, key in record.inputs.items() if key not in known]
+        if lost:
+            raise InputError(
+                f"the inputs {', '.join(lost)} of stage {record.stage!r} are not in the catalog: expected "
+                "keys of published artifacts; somebody may have removed them meanwhile, run again"
+            )
+        rows += [
+            {"artifact": number, "name": name, "input": known[key]} for name, key in record.inputs.items()
+        ]
+    if rows:
+        connection.execute(sa.insert(tables.edges), rows)
 
 
 def values(

@@ -177,6 +177,42 @@ names = sa.Table(
     sa.PrimaryKeyConstraint("name", "number"),
 )
 
+studies = sa.Table(
+    "studies",
+    metadata,
+    _serial(),
+    sa.Column("name", sa.Text, nullable=False, unique=True),
+    sa.Column("target", sa.Text, nullable=False, comment="stage or pipeline that every point runs"),
+    sa.Column("version", sa.Integer, nullable=False, comment="of the stage"),
+    sa.Column("definition", sa.JSON, nullable=False),
+    sa.Column("digest", sa.String(64), nullable=False, comment="of all that decides the points; '': open"),
+    sa.Column("cancelled", sa.Boolean, nullable=False),
+    sa.Column("created", sa.Float, nullable=False),
+)
+
+points = sa.Table(
+    "points",
+    metadata,
+    sa.Column(
+        "study", _ID, sa.ForeignKey("studies.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    ),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False, comment="place in the design"),
+    sa.Column("key", sa.String(32), nullable=False, index=True, comment="of the artifact that it makes"),
+    sa.Column("parameters", sa.JSON, nullable=False, comment="dotted path in the config -> value"),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("owner", sa.Text, comment="host:pid:start of the process that has the lease"),
+    sa.Column("until", sa.Float, comment="end of the lease; heartbeats move it"),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("started", sa.Float),
+    sa.Column("seconds", sa.Float),
+    sa.Column("result", sa.String(32), comment="key of the artifact that holds the result"),
+    sa.Column("metrics", sa.JSON(none_as_null=True)),
+    sa.Column("kind", sa.Text, comment="of the failure"),
+    sa.Column("error", sa.Text),
+    sa.Column("log", sa.Text, comment="file in the project folder"),
+    sa.Index(None, "study", "state", "number"),
+)
+
 # How often each (kind, name, text) occurs in the artifacts of a stage; triggers keep it, see migration 0003.
 # kind: stage, metric, parameter, number, text, tag, name; `text` is the value of a text in a config, else ''.
 tallies = sa.Table(
