@@ -17,25 +17,30 @@ from pipelines.interrupts import Interrupts
 
 pipelines.interrupts.GRACE = {grace}
 with Interrupts(last=True):
-    print("up", flush=True)
 {body}
 """
+# Many short sleeps: a signal that comes just before a system call does not cut it short.
 CLEANS_UP = """
     try:
-        time.sleep(60)
+        print("up", flush=True)
+        for _ in range(6000):
+            time.sleep(0.01)
     finally:
         print("cleaned up", flush=True)
 """
 FAILS_IN_CLEANING_UP = """
     try:
-        time.sleep(60)
+        print("up", flush=True)
+        for _ in range(6000):
+            time.sleep(0.01)
     finally:
         raise OSError("the server is gone")
 """
 SWALLOWS = """
+    print("up", flush=True)
     while True:
         try:
-            time.sleep(60)
+            time.sleep(0.01)
         except BaseException:
             pass
 """
@@ -44,7 +49,9 @@ REPLACES_THE_HANDLER = """
         raise RuntimeError("terminated by a library")
     signal.signal(signal.SIGTERM, handler)
     signal.signal(signal.SIGINT, handler)
-    time.sleep(60)
+    print("up", flush=True)
+    for _ in range(6000):
+        time.sleep(0.01)
 """
 
 
