@@ -104,17 +104,23 @@ class Cluster:
             logging.getLogger("distributed").setLevel(logging.CRITICAL)
             dask.config.set({"distributed.worker.daemon": False, "distributed.scheduler.allowed-failures": 3})
             self._loop = _loop_without_ctrl_c()
-            self._cluster = LocalCluster(
-                loop=self._loop.loop,
-                n_workers=self._workers,
-                threads_per_worker=1,
-                processes=True,
-                host="127.0.0.1",
-                dashboard_address="127.0.0.1:0",
-                memory_limit=0,
-                silence_logs=logging.CRITICAL,
-                env=_THREADS,
-            )
+            try:
+                self._cluster = LocalCluster(
+                    loop=self._loop.loop,
+                    n_workers=self._workers,
+                    threads_per_worker=1,
+                    processes=True,
+                    host="127.0.0.1",
+                    dashboard_address="127.0.0.1:0",
+                    memory_limit=0,
+                    silence_logs=logging.CRITICAL,
+                    env=_THREADS,
+                )
+            except RuntimeError as error:
+                raise InputError(
+                    f"one of {self._workers} worker processes ended while it started, most often because "
+                    "memory ran out: use fewer workers (--workers 1), or run the same command to go on"
+                ) from error
             self._client = Client(self._cluster)
             self._client.run(prepare_worker)
         return self._client
