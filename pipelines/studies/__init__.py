@@ -1,0 +1,1 @@
+"""Parameter studies: any stage or pipeline over a design of points."""

@@ -1,0 +1,146 @@
+"""Computing one point: open its inputs, run the stage or pipeline, and hand over what is to be published."""
+
+import time
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from io import BytesIO
+
+import numpy as np
+import xarray as xr
+
+from catalogs import part_files
+from catalogs.catalog import SMALL_BYTES, Catalog, Record
+from catalogs.contents import content_of
+from catalogs.keys import plain
+from catalogs.rows import Description, Item, describe
+from catalogs.studies import Done, Failed, Point, Small, metrics_key
+from kernels.errors import InputError
+from pipelines.diagram import compute
+from pipelines.runner import Runner
+from pipelines.settings import Settings
+from pipelines.studies.target import Target
+from stages.base import Stage, StageConfig
+from stages.evaluate import table
+from stages.variables import SCALAR
+
+_OPENED = 8
+"""Inputs that stay open from point to point."""
+
+
+@dataclass(frozen=True, eq=False)
+class Computer:
+    """Computes points of one target in one project; `keep_data` false keeps only the metrics,
+    `traces` prints tracebacks of what is no InputError.
+    """
+
+    target: Target
+    settings: Settings
+    keep_data: bool
+    runner: Runner
+    traces: bool = False
+    inputs: dict[str, xr.Dataset] = field(default_factory=dict)
+
+    @property
+    def catalog(self) -> Catalog:
+        """Where the inputs are."""
+        return self.runner.catalog
+
+    def outcome(self, point: Point) -> Done | Failed:
+        """What came out of a point; an error of it becomes a Failed of that kind."""
+        started, clock = time.time(), time.perf_counter()
+        try:
+            result, metrics, small = self._computed(point, started, clock)
+        except Exception as error:  # noqa: BLE001 - a point may fail in any way, the study goes on
+            if self.traces and not isinstance(error, InputError):
+                traceback.print_exc()
+            text = str(error) or type(error).__name__
+            return Failed(point, type(error).__name__, text, started, time.perf_counter() - clock)
+        return Done(point, result, metrics, started, time.perf_counter() - clock, small)
+
+    def _computed(
+        self, point: Point, started: float, clock: float
+    ) -> tuple[str, dict[str, float], Small | None]:
+        config = self.target.config(point.parameters)
+        stage = self.target.stage
+        if stage is None:
+            keys = compute(config, self.runner)  # type: ignore[arg-type]
+            return keys["evaluate"], scalars(self.catalog.open(keys["evaluate"])), None
+        assert isinstance(config, StageConfig)
+        inputs = self.target.used(point.parameters)
+        if stage.split_over is not None and self.keep_data:
+            key = self.runner.step(stage, config, inputs)
+            return key, scalars(self.catalog.open(key)), None
+        result = stage(config, **{name: self._opened(key) for name, key in inputs.items()})
+        metrics = scalars(result)
+        began = datetime.fromtimestamp(started, UTC)
+        seconds = time.perf_counter() - clock
+        if not self.keep_data:
+            return self._record_alone(point, stage, config, inputs, began, seconds, metrics)
+        record = Record(
+            stage.name, stage.version, config.model_dump(mode="json"), inputs, began, seconds, metrics,
+            stage.literature,
+        )  # fmt: skip
+        if result.chunks or result.nbytes > SMALL_BYTES:
+            self.catalog.publish(point.key, result, record)
+            return point.key, metrics, None
+        stream = BytesIO()
+        part_files.write_part(stream, result)
+        data = stream.getvalue()
+        item = Item(point.key, record, describe(result), len(data), "")
+        return point.key, metrics, Small(item, data, content_of(result))
+
+    def _record_alone(
+        self, point: Point, stage: Stage, config: StageConfig, inputs: Mapping[str, str], began: datetime,
+        seconds: float, metrics: dict[str, float],
+    ) -> tuple[str, dict[str, float], Small]:  # fmt: skip
+        key = metrics_key(point.key)
+        about = Description({}, {"variables": {}}, {})
+        made = {"stage": stage.name, "version": stage.version, **config.model_dump(mode="json")}
+        record = Record("metrics", 1, made, inputs, began, seconds, metrics, stage.literature)
+        return key, metrics, Small(Item(key, record, about, 0, None), None, None)
+
+    def _opened(self, key: str) -> xr.Dataset:
+        if key not in self.inputs:
+            if len(self.inputs) >= _OPENED:
+                self.inputs.pop(next(iter(self.inputs)))
+            self.inputs[key] = self.catalog.open(key)
+        return self.inputs[key].copy()
+
+
+def computer_for(target: Target, settings: Settings, keep_data: bool, traces: bool = False) -> Computer:
+    """A computer that works in this process alone."""
+    where = settings.model_copy(update={"workers": 0, "quiet": True})
+    return Computer(target, where, keep_data, Runner(where), traces)
+
+
+def scalars(result: xr.Dataset) -> dict[str, float]:
+    """The numbers of a result that fit into a table.
+
+    Numeric attributes, variables without dims, those of role scalar where there is one sample; of an
+    evaluation its table, as `rrmse.gp.load`.
+    """
+    found: dict[str, float] = {}
+    for name, value in result.attrs.items():
+        value = plain(value)
+        if isinstance(value, int | float):
+            found[str(name)] = float(value)
+    for name, variable in result.variables.items():
+        one = variable.dims == () or (
+            variable.attrs.get("role") == SCALAR and variable.dims == ("sample",) and variable.size == 1
+        )
+        if one and variable.dtype.kind in "biuf":
+            found[str(name)] = float(np.asarray(variable.values).reshape(()))
+    if {"quantity", "row", "metric"} <= set(result.coords) and "score" in result:
+        found |= _scores(result)
+    return found
+
+
+def _scores(result: xr.Dataset) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for line in table(result).to_dict("records"):
+        for name, value in line.items():
+            if isinstance(value, int | float) and np.isfinite(value):
+                found[f"{name}.{line['row']}.{line['quantity']}"] = float(value)
+    return found

@@ -1,0 +1,182 @@
+"""What every point of a study runs: a stage or a pipeline, whose config the point's values complete."""
+
+import copy
+import difflib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from catalogs.catalog import Catalog
+from kernels.errors import InputError
+from pipelines.config import SHIPPED, PipelineConfig, SurrogateConfig, load_config
+from pipelines.diagram import planned_keys
+from pipelines.runner import step_key
+from pipelines.studies.definition import Definition
+from stages.base import Stage
+from stages.registry import STAGES
+
+INPUTS = "inputs."
+"""First part of the path of a parameter that varies an input rather than the config."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A stage with its inputs (name -> full key), or the surrogate pipeline; `base` is the config."""
+
+    stage: Stage | None
+    base: Mapping[str, Any]
+    inputs: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Name of the stage or pipeline."""
+        return "surrogate" if self.stage is None else self.stage.name
+
+    @property
+    def version(self) -> int:
+        """Version of the stage; of a pipeline 0: its keys hold those of all its stages."""
+        return 0 if self.stage is None else self.stage.version
+
+    def config(self, values: Mapping[str, Any]) -> BaseModel:
+        """Config with the given values in it.
+
+        Raises InputError naming the field and the value.
+        """
+        filled = _filled(self.base, {n: v for n, v in values.items() if not n.startswith(INPUTS)})
+        model: type[BaseModel] = SurrogateConfig if self.stage is None else self.stage.config
+        try:
+            return model.model_validate(filled)
+        except ValidationError as error:
+            raise InputError("; ".join(_problem(p, self.base) for p in error.errors())) from error
+
+    def used(self, values: Mapping[str, Any]) -> dict[str, str]:
+        """Input name -> key, with those that the values vary."""
+        varied = {n.removeprefix(INPUTS): str(v) for n, v in values.items() if n.startswith(INPUTS)}
+        return {**self.inputs, **varied}
+
+    def key(self, values: Mapping[str, Any]) -> str:
+        """Key of the result: of the stage's output, or of what `evaluate` gives at the end of the pipeline.
+
+        So a point is the same work in every study, and for every plain run. Raises InputError as `config`.
+        """
+        config = self.config(values)
+        if self.stage is None:
+            assert isinstance(config, PipelineConfig)
+            return planned_keys(config)["evaluate"]
+        return step_key(self.stage, config, self.used(values))  # type: ignore[arg-type]
+
+    def check(self, names: list[str]) -> None:
+        """Raise InputError naming the first parameter that is no field of the config and no input."""
+        for name in names:
+            if name.startswith(INPUTS):
+                known = sorted(self.stage.inputs) if self.stage else []
+                if name.removeprefix(INPUTS) not in known:
+                    raise InputError(f"parameter {name!r} is no input of {self.name!r}; it has {known}")
+            else:
+                _filled(self.base, {name: None})
+        if self.stage is not None:
+            given = {n.removeprefix(INPUTS) for n in names if n.startswith(INPUTS)} | set(self.inputs)
+            missing = sorted(set(self.stage.inputs) - given - set(self.stage.optional))
+            unknown = sorted(given - set(self.stage.inputs))
+            if missing or unknown:
+                raise InputError(
+                    f"stage {self.name!r} takes the inputs {sorted(self.stage.inputs)}; missing: "
+                    f"{missing or 'none'}, unknown: {unknown or 'none'}: name their addresses in [inputs]"
+                )
+
+
+def target_of(study: Definition, catalog: Catalog | None, stage: Stage | None = None) -> Target:
+    """The target of a study; addresses of inputs are resolved once, so that a name that moves on changes
+    nothing.
+
+    Raises InputError where the stage, the config or an input is wrong.
+    """
+    if stage is None and study.pipeline is None:
+        if study.stage is None:
+            raise InputError(
+                f"study {study.name!r} names no stage: it was run from Python with one of its own: go there"
+            )
+        if study.stage not in STAGES:
+            near = difflib.get_close_matches(str(study.stage), STAGES, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(STAGES)}"
+            raise InputError(f"there is no stage {study.stage!r}; {hint}")
+        stage = STAGES[str(study.stage)]
+    target = Target(stage, {}, {})
+    if stage is None:
+        base: BaseModel = (
+            load_config(study.config) if isinstance(study.config, str) else _checked(target, study.config)
+        )
+    else:
+        base = _checked(target, _section(stage, study.config))
+    if study.inputs and catalog is None:
+        raise InputError("the inputs of the study are in no catalog: run what makes them first")
+    keys = {name: catalog.resolve(address) for name, address in study.inputs.items()} if catalog else {}
+    return replace(target, base=base.model_dump(mode="json"), inputs=keys)
+
+
+def _checked(target: Target, values: Mapping[str, Any]) -> BaseModel:
+    try:
+        return replace(target, base=dict(values)).config({})
+    except InputError as error:
+        raise InputError(f"config of {target.name!r}: {error}") from error
+
+
+def _section(stage: Stage, config: str | Mapping[str, Any]) -> Mapping[str, Any]:
+    """Config of a stage: the stage's own fields, or its section in a whole pipeline config."""
+    if not isinstance(config, str):
+        return config
+    file = Path(config) if Path(config).is_file() else SHIPPED / f"{Path(config).name}.toml"
+    if not file.is_file():
+        names = ", ".join(sorted(one.stem for one in SHIPPED.glob("*.toml")))
+        raise InputError(f"there is no config file {config}: give a TOML file, or a shipped one: {names}")
+    try:
+        values = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InputError(f"{file} is not a TOML file: {error}; correct that line") from error
+    if set(values) <= set(SurrogateConfig.model_fields) and values:
+        own = values.get(stage.name, {})
+        return own if isinstance(own, Mapping) else {}
+    return values
+
+
+def _filled(base: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Base with values at dotted paths.
+
+    Raises InputError where a path leads through what is no section.
+    """
+    filled = dict(base)
+    for path, value in values.items():
+        *sections, last = path.split(".")
+        place: Any = filled
+        for i, section in enumerate(sections):
+            if not isinstance(place, dict) or section not in place:
+                raise _unknown(".".join(sections[: i + 1]), path, place)
+            place[section] = copy.copy(place[section])
+            place = place[section]
+        if not isinstance(place, dict):
+            raise _unknown(path, path, None)
+        place[last] = value
+    return filled
+
+
+def _unknown(part: str, path: str, place: Any) -> InputError:
+    known = list(place) if isinstance(place, dict) else []
+    near = difflib.get_close_matches(part.rsplit(".", 1)[-1], known, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(map(str, known)) or 'nothing'}"
+    return InputError(f"parameter {path!r}: the config has no section {part!r}; {hint}")
+
+
+def _problem(problem: Any, base: Mapping[str, Any]) -> str:
+    where = ".".join(map(str, problem["loc"])) or "the config"
+    if problem["type"] == "extra_forbidden":
+        place: Any = base
+        for section in problem["loc"][:-1]:
+            place = place.get(section, {}) if isinstance(place, dict) else {}
+        near = difflib.get_close_matches(str(problem["loc"][-1]), list(place), n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known are: {', '.join(map(str, place))}"
+        return f"unknown field {where!r}; {hint}"
+    return f"field {where!r} is {problem['input']!r}: {problem['msg']}"
