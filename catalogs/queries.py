@@ -1,6 +1,7 @@
 """Questions to the catalog: list, show, lineage up and down, and keys from their first characters."""
 
 import datetime
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,18 +9,22 @@ from typing import Any
 import pandas as pd
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.sql.elements import ColumnElement
 
+from catalogs.keys import KEY_LENGTH
 from catalogs.lineage import Lineage, walk
+from catalogs.search import Search
 from catalogs.tables import artifacts, edges, runs, schemas, tags
 from catalogs.tables import names as names_table
 from catalogs.tables import parts as parts_table
+from catalogs.where import storable_text
 from kernels.errors import InputError
 
 SHORT = 12
 """Characters of a key that people see."""
 
 
-class Queries:
+class Queries(Search):
     """The reading half of the catalog; results are pandas tables."""
 
     engine: Engine
@@ -102,7 +107,7 @@ class Queries:
 
     def _from_prefix(self, connection: Connection, prefix: str) -> str:
         columns = artifacts.c
-        query = sa.select(columns.key, columns.stage).where(columns.key.startswith(prefix, autoescape=True))
+        query = sa.select(columns.key, columns.stage).where(_starts_with(columns.key, prefix))
         rows = connection.execute(query.order_by(columns.created.desc()).limit(6)).all()
         if len(rows) == 1 and prefix:
             return str(rows[0].key)
@@ -146,22 +151,38 @@ def when(seconds: float) -> str:
     return datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat(timespec="milliseconds")
 
 
+def _starts_with(column: ColumnElement[str], prefix: str) -> ColumnElement[bool]:
+    """Whether keys start so, by a range that the index knows; LIKE reads every key of the catalog."""
+    if not storable_text(prefix):
+        return sa.false()
+    if len(prefix) == KEY_LENGTH:
+        return column == prefix
+    alike = column.startswith(prefix, autoescape=True)
+    if not re.fullmatch("[0-9a-f]+", prefix):
+        return sa.false()
+    return sa.and_(column >= prefix, column <= prefix.ljust(KEY_LENGTH, "f"), alike)
+
+
 def _named(connection: Connection, address: str) -> str | None:
     """Key of the version that the address names, None where no such name is known.
 
     Raises InputError where the name is known and the version is not.
     """
     name, _, number = address.partition("@")
+    if not name or not storable_text(address):
+        return None
     columns = names_table.c
     query = sa.select(columns.number, artifacts.c.key).join(artifacts, artifacts.c.id == columns.artifact)
     query = query.where(columns.name == name).order_by(columns.number.desc())
-    rows = connection.execute(query).all() if name else []
+    if number in ("", "latest"):
+        row = connection.execute(query.limit(1)).first()
+        return None if row is None else str(row.key)
+    if re.fullmatch("[1-9][0-9]{0,8}", number):
+        row = connection.execute(query.where(columns.number == int(number))).first()
+        if row is not None:
+            return str(row.key)
+    rows = connection.execute(query.limit(20)).all()
     if not rows:
         return None
-    if number in ("", "latest"):
-        return str(rows[0].key)
-    for row in rows:
-        if str(row.number) == number:
-            return str(row.key)
-    known = ", ".join(str(row.number) for row in rows[:20])
+    known = ", ".join(str(row.number) for row in rows)
     raise InputError(f"{name!r} has no version {number!r}; it has {known} and 'latest'")

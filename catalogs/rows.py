@@ -17,7 +17,11 @@ from sqlalchemy.engine import Connection, Engine
 from catalogs import environment, tables
 from catalogs.database import insert_new, writing
 from catalogs.keys import canonical, is_text, plain
+from catalogs.where import storable_text
 from kernels.errors import InputError
+
+LONGEST_VALUE = 1000
+"""Bytes of a name with its text, above which an artifact is not found by them."""
 
 
 @dataclass(frozen=True)
@@ -238,6 +242,7 @@ def values(
         tables.parameters: [
             {"name": name, "low": low, "high": high, "artifact": number}
             for name, (low, high) in ranges.items()
+            if _fits(name)
         ],
     }
 
@@ -245,16 +250,20 @@ def values(
 def leaves(value: Any, path: str = "") -> Iterator[tuple[str, float | str]]:
     """(dotted name, value) of every number and text in nested names; lists, which have no name, are left out.
 
-    Text longer than 1,000 characters is left out too: indices hold no more.
+    So is text that is empty, or longer with its name than 1,000 bytes: PostgreSQL indexes 2,700 bytes.
     """
     if isinstance(value, Mapping):
         for name, item in value.items():
             yield from leaves(item, f"{path}.{name}" if path else str(name))
     elif isinstance(value, bool | int | float):
-        if math.isfinite(value):
+        if _fits(path) and math.isfinite(value):
             yield path, float(value)
-    elif isinstance(value, str) and len(value) <= 1000:
+    elif isinstance(value, str) and value and _fits(path + value):
         yield path, value
+
+
+def _fits(text: str) -> bool:
+    return storable_text(text) and len(text.encode()) <= LONGEST_VALUE
 
 
 def finite(value: Any) -> Any:

@@ -23,7 +23,7 @@ def _artifact(**options: bool) -> sa.Column:
     return sa.Column("artifact", _ID, owner, nullable=False, **options)  # type: ignore[arg-type]
 
 
-def _lookup(name: str, *columns: sa.Column, order: tuple[str, ...]) -> sa.Table:
+def _lookup(name: str, *columns: sa.Column | sa.Index, order: tuple[str, ...]) -> sa.Table:
     """Values by (name, value) as the primary key, and by artifact as an index that holds them too."""
     return sa.Table(
         name,
@@ -144,6 +144,7 @@ parameters = _lookup(
     sa.Column("low", sa.Float, nullable=False, comment="smallest value over the samples"),
     sa.Column("high", sa.Float, nullable=False, comment="largest value over the samples"),
     _artifact(),
+    sa.Index(None, "name", "high"),
     order=("name", "low", "high"),
 )
 

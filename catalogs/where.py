@@ -13,8 +13,11 @@ from kernels.errors import InputError
 LONGEST = 10_000
 """Characters of an expression."""
 
-DEEPEST = 100
-"""Brackets and `not` inside one another."""
+DEEPEST = 20
+"""Brackets and `not` inside one another; SQLite's own parser gives up at some thirty."""
+
+MOST = 200
+"""Comparisons in an expression."""
 
 COLUMNS = ("key", "stage", "version", "created", "seconds", "bytes", "host", "user", "code", "note")
 """Names without a namespace: what is known of every artifact."""
@@ -61,6 +64,22 @@ class HasTag:
 
 
 @dataclass(frozen=True)
+class Within:
+    """The parameter's values, all of them, lie in [low, high]; `search(reynolds=(1e4, 1e5))`."""
+
+    name: str
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class HasName:
+    """The artifact is a version of a name; `search(name="bars")`."""
+
+    name: str
+
+
+@dataclass(frozen=True)
 class Not:
     """The artifacts that `part` does not match, those without its names included."""
 
@@ -81,7 +100,8 @@ class Any:
     parts: tuple["Condition", ...]
 
 
-Condition = Compare | OneOf | HasTag | Not | All | Any
+Leaf = Compare | OneOf | HasTag | Within | HasName
+Condition = Leaf | Not | All | Any
 
 
 @dataclass(frozen=True)
@@ -104,18 +124,26 @@ def parse(text: str) -> Condition:
     parser = _Parser(text)
     condition = parser.either()
     parser.end()
+    count = sum(1 for _ in leaves(condition))
+    if count > MOST:
+        raise InputError(f"where: {count} comparisons, expected at most {MOST}: use a shorter filter")
     return condition
 
 
-def names(condition: Condition) -> Iterator[str]:
-    """Every name in a tree."""
-    if isinstance(condition, Compare | OneOf):
-        yield condition.name
-    elif isinstance(condition, Not):
-        yield from names(condition.part)
+def storable_text(text: str) -> bool:
+    """Whether a database can hold the text: no NUL, no half of a surrogate pair."""
+    return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def leaves(condition: Condition) -> Iterator[Leaf]:
+    """Every comparison in a tree."""
+    if isinstance(condition, Not):
+        yield from leaves(condition.part)
     elif isinstance(condition, All | Any):
         for part in condition.parts:
-            yield from names(part)
+            yield from leaves(part)
+    else:
+        yield condition
 
 
 class _Parser:
@@ -276,8 +304,8 @@ class _Parser:
             return value
         if token.kind == "text":
             text = re.sub(r"\\(.)", r"\1", token.text[1:-1], flags=re.DOTALL)
-            if "\0" in text:
-                raise self._mistake("the text holds a NUL character, which no database keeps", token.place)
+            if not storable_text(text):
+                raise self._mistake("the text holds a character that no database keeps", token.place)
             return text
         if self._is_name(token):
             raise self._mistake(f"the name {token.text} where a value is expected", token.place)

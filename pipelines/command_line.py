@@ -4,7 +4,7 @@ import importlib.metadata
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated
 
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
@@ -12,13 +12,9 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 from cyclopts import App, CycloptsError, Parameter  # noqa: E402
 
 from kernels.errors import InputError  # noqa: E402
-from pipelines import service_commands  # noqa: E402
+from pipelines import catalog_commands, service_commands  # noqa: E402
 from pipelines.interrupts import LINE, Interrupts  # noqa: E402
 
-if TYPE_CHECKING:
-    from catalogs.catalog import Catalog
-
-Format = Literal["table", "json", "csv"]
 Project = Annotated[
     Path | None, Parameter(help="Project folder; default PUSHFORWARD_PROJECT or pushforward_project.")
 ]
@@ -32,9 +28,8 @@ app = App(
     help_epilogue="Start with: pushforward run surrogate",
 )
 run_app = App(name="run", help="Run a pipeline; what is computed already is not computed again.")
-catalog_app = App(name="catalog", help="What was computed, from what, with which result.")
 app.command(run_app)
-app.command(catalog_app)
+app.command(catalog_commands.catalog_app)
 service_commands.register(app, run_app)
 
 
@@ -88,7 +83,7 @@ def predict(
     from pipelines.prediction import predict_file
 
     target = output or part_file.with_name(f"{part_file.stem}_prediction.vtu")
-    catalog = _catalog(project)
+    catalog = catalog_commands.open_catalog(project)
     try:
         done = predict_file(catalog, model_key, part_file, _parameters(parameter), target)
     finally:
@@ -102,67 +97,6 @@ def predict(
             "deviations): its error bars cannot be trusted; simulate some parts like it and train again\n"
         )
     _print(f"written: {done.path}")
-
-
-@catalog_app.command(name="list")
-def list_artifacts(*, stage: str | None = None, project: Project = None, format: Format = "table") -> None:
-    """All artifacts, oldest first; --stage shows one stage."""
-    from pipelines.tables import print_frame
-
-    table = _catalog(project).list(stage)
-    if format == "table":
-        table["key"] = table["key"].str.slice(0, 12)
-        table["created"] = table["created"].str.slice(0, 19)
-    print_frame(table, format)
-
-
-@catalog_app.command
-def show(key: str, *, project: Project = None, format: Format = "table") -> None:
-    """Everything recorded about one artifact; KEY may be its first characters."""
-    from pipelines.tables import print_record
-
-    print_record(_catalog(project).show(key), format)
-
-
-@catalog_app.command
-def lineage(key: str, *, project: Project = None, format: Format = "table") -> None:
-    """What made an artifact, and what was made from it."""
-    from pipelines.tables import print_frame
-
-    print_frame(_catalog(project).lineage(key), format)
-
-
-@catalog_app.command
-def gc(
-    *,
-    dry_run: Annotated[bool, Parameter(help="Only show what would go.")] = False,
-    all_parts: Annotated[bool, Parameter(help="Also the parts that a larger study could reuse.")] = False,
-    remove: Annotated[
-        str | None, Parameter(help="Remove this artifact and all that was made from it.")
-    ] = None,
-    project: Project = None,
-    format: Format = "table",
-) -> None:
-    """Remove what killed runs left; safe beside a running one."""
-    from catalogs.collect import gc as collect
-    from pipelines.tables import print_frame
-
-    catalog = _catalog(project)
-    if remove is not None and dry_run:
-        affected = catalog.lineage(remove)
-        print_frame(affected[affected["direction"] != "input"], format, "Would be removed")
-        return
-    if remove is not None:
-        _print(f"removed: {', '.join(key[:12] for key in catalog.remove(remove))}")
-    print_frame(collect(catalog, dry_run, all_parts), format, "Would be removed" if dry_run else "Removed")
-
-
-def _catalog(project: Path | None) -> "Catalog":
-    from catalogs.catalog import Catalog
-    from pipelines.settings import settings
-
-    where = settings(project=project)
-    return Catalog(where.project, where.database_url, create=False)
 
 
 def _parameters(given: tuple[str, ...]) -> dict[str, float]:

@@ -103,7 +103,7 @@ def write_vtu(path: Path, dataset: xr.Dataset) -> Path:
         )
     if not path.parent.is_dir():
         raise InputError(f"{path}: the folder {path.parent} does not exist: create it first")
-    content = _encoded(_as_grid(dataset), path)
+    content = _encoded(as_grid(dataset), path)
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with beside.open("wb") as stream:
@@ -134,7 +134,8 @@ def _encoded(grid: pv.UnstructuredGrid, path: Path) -> bytes:
     return str(writer.GetOutputString()).encode()
 
 
-def _as_grid(dataset: xr.Dataset) -> pv.UnstructuredGrid:
+def as_grid(dataset: xr.Dataset) -> pv.UnstructuredGrid:
+    """The mesh of a dataset of one sample, with its fields, as `write_vtu` describes."""
     points = np.asarray(dataset["x"].values, dtype=np.float64)
     points = np.pad(points, ((0, 0), (0, 3 - points.shape[1])))
     cells = np.asarray(dataset["connectivity"].values, dtype=np.int64)

@@ -36,6 +36,7 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
     op.create_index(op.f("ix_tallies_kind_stage_count"), "tallies", ["kind", "stage", "count"])
+    op.create_index(op.f("ix_parameters_name_high"), "parameters", ["name", "high"])
     op.create_table(
         "tally_changes",
         sa.Column(

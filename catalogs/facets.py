@@ -1,0 +1,171 @@
+"""Facets: how many artifacts have what, and over which range; of all and of a stage from counters, else
+counted.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+from sqlalchemy.sql.elements import ColumnElement
+
+from catalogs import tables
+from catalogs.selection import among
+
+COUNTED = 10_000
+"""Artifacts whose values are counted one by one, unless all are asked for."""
+
+TEXTS = 20
+"""Texts shown of a setting, the commonest first."""
+
+_RANGES = {
+    "metric": (tables.metrics, "value", "value", True),
+    "parameter": (tables.parameters, "low", "high", True),
+    "number": (tables.settings, "number", "number", False),
+}
+_ORDER = ("stage", "tag", "name", "metric", "parameter", "number", "text")
+_COLUMNS = ["kind", "name", "text", "count", "low", "high"]
+_MOST_TEXTS = 2_000
+
+
+@dataclass(frozen=True)
+class Facets:
+    """`table`: one row a stage, tag, name, metric, parameter, number or text of a setting, with its count and
+    the range of its values; `counted` artifacts were counted, which are all unless `complete` is false.
+    """
+
+    table: pd.DataFrame
+    counted: int
+    complete: bool
+
+    def __getitem__(self, kind: str) -> dict[str, int]:
+        """Counts by name of one kind; texts as `name=text`."""
+        mine = self.table[self.table["kind"] == kind]
+        names = mine["name"] + ("=" + mine["text"] if kind == "text" else "")
+        return dict(zip(names, mine["count"].astype(int), strict=True))
+
+    def range(self, kind: str, name: str) -> tuple[float, float]:
+        """Smallest and largest value of a metric, parameter or number."""
+        mine = self.table[(self.table["kind"] == kind) & (self.table["name"] == name)]
+        return float(mine["low"].iloc[0]), float(mine["high"].iloc[0])
+
+    def __repr__(self) -> str:
+        return f"{self._head()}\n{self.table.to_string()}"
+
+    def _repr_html_(self) -> str:
+        return f"<p>{self._head()}</p>" + self.table.to_html(escape=True)
+
+    def _head(self) -> str:
+        return f"facets of {'' if self.complete else 'the first '}{self.counted} artifacts"
+
+
+def tallied_facets(connection: Connection, stage: str | None) -> Facets:
+    """Facets of all artifacts, or of those of a stage, from the counters."""
+    rows = _tallied(connection, stage)
+    return Facets(_frame(rows), sum(row[3] for row in rows if row[0] == "stage"), True)
+
+
+def counted_facets(connection: Connection, numbers: list[int], complete: bool) -> Facets:
+    """Facets of the artifacts with the given numbers."""
+    return Facets(_frame(_counted(connection, numbers)), len(numbers), complete)
+
+
+def _frame(rows: list[tuple[Any, ...]]) -> pd.DataFrame:
+    rows = sorted(
+        rows, key=lambda row: (_ORDER.index(row[0]), row[1] if row[0] == "text" else "", -row[3], row[1:3])
+    )
+    return pd.DataFrame(rows, columns=_COLUMNS).astype({"low": float, "high": float})
+
+
+# --- from the counters
+
+
+def _tallied(connection: Connection, stage: str | None) -> list[tuple[Any, ...]]:
+    counts: dict[tuple[str, str, str], int] = {}
+    for table in (tables.tallies, tables.tally_changes):
+        here = table.c
+        name = sa.case((here.kind == "stage", here.stage), else_=here.name).label("name")
+        query = sa.select(here.kind, name, here.text, sa.func.sum(here.count))
+        query = query.where(*([] if stage is None else [here.stage == stage]))
+        rest = query.where(here.kind.in_([kind for kind in _ORDER if kind != "text"]))
+        queries = [rest, query.where(here.kind == "text", _common_texts(table, stage))]
+        for one in queries:
+            for kind, label, text, count in connection.execute(one.group_by(here.kind, name, here.text)):
+                counts[kind, label, text] = counts.get((kind, label, text), 0) + int(count)
+    counts = {label: count for label, count in counts.items() if count > 0}
+    names = {kind: [label for k, label, _ in counts if k == kind] for kind in _RANGES}
+    ends = {kind: _ends(connection, kind, names[kind], stage) for kind in _RANGES}
+    shown: dict[str, int] = {}
+    rows = []
+    for (kind, label, text), count in sorted(counts.items(), key=lambda item: -item[1]):
+        if kind == "text":
+            shown[label] = shown.get(label, 0) + 1
+            if shown[label] > TEXTS:
+                continue
+        rows.append((kind, label, text, count, *ends.get(kind, {}).get(label, (None, None))))
+    return rows
+
+
+def _common_texts(table: sa.Table, stage: str | None) -> ColumnElement[bool]:
+    """The commonest texts: a setting that is a text of its own for every artifact has a million."""
+    if table is tables.tally_changes:
+        return sa.true()
+    some = table.alias()
+    query = sa.select(some.c.name, some.c.text).where(some.c.kind == "text")
+    query = query.where(*([] if stage is None else [some.c.stage == stage]))
+    query = query.order_by(some.c.count.desc()).limit(_MOST_TEXTS)
+    return sa.tuple_(table.c.name, table.c.text).in_(sa.select(query.subquery()))
+
+
+def _ends(
+    connection: Connection, kind: str, names: list[str], stage: str | None
+) -> dict[str, tuple[float, float]]:
+    """Smallest and largest value of each name, from the ends of the index."""
+    table, low, high, whole = _RANGES[kind]
+    ends = {}
+    for name in names:
+        found = []
+        for column, way in ((low, sa.asc), (high, sa.desc)):
+            mine = table.alias()
+            query = sa.select(mine.c[column]).where(mine.c.name == name)
+            if not whole:
+                query = query.where(mine.c.text == "")
+            if stage is not None:
+                home = tables.artifacts.alias()
+                same = sa.and_(home.c.id == mine.c.artifact, home.c.stage == stage)
+                query = query.where(sa.exists(sa.select(sa.literal(1)).where(same)))
+            found.append(connection.execute(query.order_by(way(mine.c[column])).limit(1)).scalar())
+        if None not in found:
+            ends[name] = (float(found[0]), float(found[1]))  # type: ignore[arg-type]
+    return ends
+
+
+# --- counted
+
+
+def _counted(connection: Connection, numbers: list[int]) -> list[tuple[Any, ...]]:
+    rows: list[tuple[Any, ...]] = []
+    count = sa.func.count()
+    home, tags, named = tables.artifacts.c, tables.tags.c, tables.names.c
+    for kind, column, artifact in (
+        ("stage", home.stage, home.id), ("tag", tags.tag, tags.artifact), ("name", named.name, named.artifact)
+    ):  # fmt: skip
+        query = sa.select(column, count).where(among(artifact, numbers, connection)).group_by(column)
+        rows += [(kind, name, "", int(n), None, None) for name, n in connection.execute(query)]
+    for kind, (table, low, high, whole) in _RANGES.items():
+        here = table.c
+        query = sa.select(here.name, count, sa.func.min(here[low]), sa.func.max(here[high]))
+        query = query.where(among(here.artifact, numbers, connection)).group_by(here.name)
+        if not whole:
+            query = query.where(here.text == "")
+        rows += [(kind, name, "", int(n), a, b) for name, n, a, b in connection.execute(query)]
+    here = tables.settings.c
+    query = sa.select(here.name, here.text, count).where(among(here.artifact, numbers, connection))
+    query = query.where(here.text != "").group_by(here.name, here.text).order_by(count.desc(), here.text)
+    shown: dict[str, int] = {}
+    for name, text, n in connection.execute(query):
+        shown[name] = shown.get(name, 0) + 1
+        if shown[name] <= TEXTS:
+            rows.append(("text", name, text, int(n), None, None))
+    return rows
