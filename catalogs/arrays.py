@@ -8,8 +8,8 @@ from typing import Any, Protocol
 import numpy as np
 import xarray as xr
 import zarr
-import zarr.storage
 from zarr.codecs import Crc32cCodec, ZstdCodec
+from zarr.storage import StorePath
 
 from catalogs.contents import growing_dims
 from catalogs.keys import is_text, plain, storable
@@ -65,6 +65,11 @@ class Layout:
         """Memory of one chunk."""
         return math.prod(self.chunks) * _item_bytes(self.dtype)
 
+    @property
+    def files(self) -> int:
+        """Number of chunks."""
+        return math.prod(math.ceil(n / step) for n, step in zip(self.shape, self.chunks, strict=True))
+
 
 def layout(name: str, variable: xr.Variable, sizes: Mapping[str, int], growing: set[str]) -> Layout:
     """Layout of a variable in a store where the dims have the given sizes.
@@ -105,11 +110,12 @@ def sharded(chunks: tuple[int, ...], item_bytes: int, axis: int) -> tuple[tuple[
     return (*lead, whole, *tail), (*lead, length, *tail)
 
 
-def write_dataset(store: zarr.storage.LocalStore, dataset: xr.Dataset) -> None:
-    """Write a dataset, chunk by chunk where it is lazy.
+def write_dataset(store: StorePath, dataset: xr.Dataset) -> list[Layout]:
+    """Write a dataset, chunk by chunk where it is lazy, whatever its own chunks are; what was written.
 
     Raises InputError for dtypes that are not stored, OSError where the disk is full.
     """
+    plans = []
     group = _create_group(store, dataset)
     growing = growing_dims(dataset)
     sizes = {str(dim): size for dim, size in dataset.sizes.items()}
@@ -117,12 +123,38 @@ def write_dataset(store: zarr.storage.LocalStore, dataset: xr.Dataset) -> None:
         plan = layout(str(name), variable, sizes, growing)
         array = _create_array(group, plan)
         for region in _regions(plan):
-            array[region] = _values(plan, variable[region].values)
+            write_region(array, region, _values(plan, variable[region].values))
+        plans.append(plan)
+    return plans
 
 
-def write_parts(store: zarr.storage.LocalStore, parts: Parts) -> None:
-    """Join parts along `sample` and every ragged dim in bounded memory; one writer, regions aligned to
-    chunks.
+def write_region(array: zarr.Array, region: tuple[slice, ...], values: np.ndarray) -> None:
+    """Write whole chunk files, so that writers side by side never share one.
+
+    Two that write parts of one file each read it, change their part and write it back: one of them is lost,
+    without an error. Raises InputError where the region does not start and end with a file, or the values
+    have another shape.
+    """
+    whole = array.chunks if array.shards is None else array.shards
+    cuts = (*region, *(slice(None),) * (array.ndim - len(region)))
+    for axis, (cut, step, length) in enumerate(zip(cuts, whole, array.shape, strict=True)):
+        start, stop, stride = cut.indices(length)
+        if stride != 1 or start % step or (stop % step and stop != length):
+            raise InputError(
+                f"cannot write {start}:{stop} along axis {axis} of {array.path!r}: its chunks hold {step}, "
+                f"and part of a chunk could be lost where two write; expected bounds at multiples of {step}, "
+                f"or the end {length}: choose other bounds, or let one writer join the pieces"
+            )
+    wanted = tuple(len(range(*cut.indices(length))) for cut, length in zip(cuts, array.shape, strict=True))
+    if values.shape != wanted:
+        raise InputError(
+            f"values of shape {values.shape} for {wanted} of {array.path!r}: give the same shape"
+        )
+    array[region] = values
+
+
+def write_parts(store: StorePath, parts: Parts) -> list[Layout]:
+    """Join parts along `sample` and every ragged dim in bounded memory; what was written.
 
     Raises InputError where the parts disagree on variables, dims, dtypes or units.
     """
@@ -138,7 +170,8 @@ def write_parts(store: zarr.storage.LocalStore, parts: Parts) -> None:
     for plan in plans:
         if plan not in moving:
             for region in _regions(plan):
-                arrays[plan.name][region] = _values(plan, first[plan.name].variable[region].values)
+                values = _values(plan, first[plan.name].variable[region].values)
+                write_region(arrays[plan.name], region, values)
     names = {plan.name for plan in plans}
     for batch in _batches(moving):
         appenders = [_Appender(plan, arrays[plan.name]) for plan in batch]
@@ -148,6 +181,7 @@ def write_parts(store: zarr.storage.LocalStore, parts: Parts) -> None:
                 appender.append(_matching(appender.plan, part, number, names))
         for appender in appenders:
             appender.finish()
+    return plans
 
 
 def _batches(plans: Sequence[Layout]) -> Iterator[list[Layout]]:
@@ -201,13 +235,14 @@ class _Appender:
     def _write(self, rows: int) -> None:
         joined = np.concatenate(self._held, axis=self.plan.axis)
         lead = (slice(None),) * self.plan.axis
-        self._array[(*lead, slice(self._written, self._written + rows))] = joined[(*lead, slice(0, rows))]
+        region = (*lead, slice(self._written, self._written + rows))
+        write_region(self._array, region, joined[(*lead, slice(0, rows))])
         self._written += rows
         self._rows -= rows
         self._held = [joined[(*lead, slice(rows, None))].copy()] if self._rows else []
 
 
-def _create_group(store: Any, dataset: xr.Dataset) -> zarr.Group:
+def _create_group(store: StorePath, dataset: xr.Dataset) -> zarr.Group:
     attrs = plain(dataset.attrs)
     extra = sorted(str(name) for name in dataset.coords if name not in dataset.dims)
     if extra:

@@ -1,84 +1,144 @@
 """Garbage collection: removes what killed runs left, beside runs that go on."""
 
-import shutil
-import uuid
-from pathlib import Path
+import time
+from collections import defaultdict
+from dataclasses import dataclass
 
 import pandas as pd
 import sqlalchemy as sa
+from sqlalchemy.engine import Connection
 
-from catalogs import environment
 from catalogs.catalog import Catalog
+from catalogs.claims import claimed, record_name
 from catalogs.contents import delete_contents
 from catalogs.database import writing
-from catalogs.failures import storage_errors
+from catalogs.liveness import SILENT_SECONDS, living
+from catalogs.object_stores import owner_of
+from catalogs.sealing import divided
+from catalogs.stores import Entry, FolderStore
 from catalogs.tables import artifacts
 from catalogs.tables import parts as parts_table
 
 _COLUMNS = ["kind", "name", "bytes"]
 
 
+@dataclass(frozen=True)
+class _Found:
+    """Something that goes: its kind, its name in the store, its bytes, the key of a part."""
+
+    kind: str
+    name: str
+    size: int
+    key: str = ""
+
+
 def gc(catalog: Catalog, dry_run: bool = False, all_parts: bool = False) -> pd.DataFrame:
     """Remove private leftovers, data without an entry, and parts of runs that ended without a result; one row
-    each.
+    each, with its bytes.
 
-    What belongs to a process that lives, or to one on another machine, stays. Parts of published artifacts
-    stay too,
-    since a larger study reuses them; `all_parts` removes them.
-
+    What belongs to a process that lives stays: one of this machine, or one on another machine whose heartbeat
+    is younger than SILENT_SECONDS. So do data that a record beside them claims, which another catalog may
+    use, and parts of published artifacts, since a larger study reuses them; `all_parts` removes those.
     Raises InputError where the store cannot be written.
     """
-    with storage_errors("collecting garbage", catalog.project), catalog.lock():
-        found = [*_leftovers(catalog), *_orphans(catalog), *_vanished_parts(catalog, all_parts)]
-        rows = [(kind, path.name, _size(path)) for kind, path in found]
+    with catalog.errors("collecting garbage"), catalog.data.alone():
+        with catalog.engine.connect() as connection:
+            found = [
+                *_leftovers(catalog, connection),
+                *_orphans(catalog, connection),
+                *_orphan_parts(catalog, connection),
+                *_vanished_parts(catalog, connection, all_parts),
+            ]
         if not dry_run:
             _remove(catalog, found)
+    rows = [(one.kind, one.name.rpartition("/")[2], one.size) for one in found]
     return pd.DataFrame(rows, columns=_COLUMNS)
 
 
-def _remove(catalog: Catalog, found: list[tuple[str, Path]]) -> None:
-    bin_folder = catalog.private / f"{environment.process_name()}.{uuid.uuid4().hex}"
-    bin_folder.mkdir()
-    gone = [path.stem for kind, path in found if kind == "part"]
+def _remove(catalog: Catalog, found: list[_Found]) -> None:
+    gone = [one.key for one in found if one.kind == "part"]
     with writing(catalog.engine) as connection:
         delete_contents(connection, gone)
         for start in range(0, len(gone), 500):
             connection.execute(sa.delete(parts_table).where(parts_table.c.key.in_(gone[start : start + 500])))
-    for _, path in found:
-        if path.exists():
-            path.rename(bin_folder / path.name)
-    shutil.rmtree(bin_folder)
+    catalog.data.delete([one.name for one in found])
 
 
-def _leftovers(catalog: Catalog) -> list[tuple[str, Path]]:
-    places = sorted(catalog.private.iterdir())
-    return [("private", place) for place in places if not environment.is_alive(place.name.rsplit(".", 1)[0])]
+def _leftovers(catalog: Catalog, connection: Connection) -> list[_Found]:
+    if not isinstance(catalog.data, FolderStore):
+        return []
+    found = []
+    for place in sorted(catalog.data.private.iterdir()):
+        written = place.stat().st_mtime
+        if not living(connection, place.name.rsplit(".", 1)[0], written):
+            name = place.relative_to(catalog.data.folder).as_posix()
+            found.append(_Found("private", name, _size(catalog, name)))
+    return found
 
 
-def _orphans(catalog: Catalog) -> list[tuple[str, Path]]:
-    with catalog.engine.connect() as connection:
-        known = set(connection.execute(sa.select(artifacts.c.key)).scalars())
-        known_parts = set(connection.execute(sa.select(parts_table.c.key)).scalars())
-    data = [("orphan", path) for path in sorted(catalog.store.glob("*.zarr")) if path.stem not in known]
-    files = sorted(catalog.part_folder.glob("*.zip"))
-    return data + [("orphan part", path) for path in files if path.stem not in known_parts]
+def _orphans(catalog: Catalog, connection: Connection) -> list[_Found]:
+    """Data that neither a row nor a record names, of processes that are dead."""
+    found = []
+    for name in without_entry(catalog, connection):
+        if is_claimed(catalog, name):
+            continue
+        if catalog.data.remote and _may_be_written(catalog, connection, name):
+            continue
+        found.append(_Found("orphan", name, _size(catalog, name)))
+    return found
 
 
-def _vanished_parts(catalog: Catalog, all_parts: bool) -> list[tuple[str, Path]]:
-    with catalog.engine.connect() as connection:
-        known = set(connection.execute(sa.select(artifacts.c.key)).scalars())
-        rows = connection.execute(
-            sa.select(parts_table.c.key, parts_table.c.artifact, parts_table.c.owner)
-        ).all()
-    alive = {owner: environment.is_alive(owner) for owner in {row.owner for row in rows}}
+def without_entry(catalog: Catalog, connection: Connection) -> list[str]:
+    """Locations of data that no row names."""
+    located = connection.execute(sa.select(artifacts.c.location).where(artifacts.c.location != ""))
+    known = {divided(location)[0] for location in located.scalars()}
+    return [name for name in catalog.data.tops() if name.endswith(".zarr") and name not in known]
+
+
+def is_claimed(catalog: Catalog, name: str) -> bool:
+    """Whether the record of its key names a location."""
+    text = catalog.data.get(record_name(name.split(".", 1)[0]))
+    return text is not None and divided(claimed(text) or "")[0] == name
+
+
+def _may_be_written(catalog: Catalog, connection: Connection, name: str) -> bool:
+    owner = owner_of(name)
+    latest = max((entry.modified for entry in catalog.data.entries(name)), default=0.0)
+    return owner is None or living(connection, owner, latest)
+
+
+def _orphan_parts(catalog: Catalog, connection: Connection) -> list[_Found]:
+    known = {catalog.part_name(key) for key in connection.execute(sa.select(parts_table.c.key)).scalars()}
+    # a part is written before its row
     return [
-        ("part", catalog.part_path(row.key))
+        _Found("orphan part", entry.name, entry.size)
+        for entry in sorted(catalog.data.entries(catalog.shelf))
+        if entry.name.endswith(".zip") and entry.name not in known and _is_old(entry)
+    ]
+
+
+def _is_old(entry: Entry) -> bool:
+    return time.time() - entry.modified > SILENT_SECONDS
+
+
+def _vanished_parts(catalog: Catalog, connection: Connection, all_parts: bool) -> list[_Found]:
+    known = set(
+        connection.execute(sa.select(artifacts.c.key).where(artifacts.c.location.is_not(None))).scalars()
+    )
+    columns = parts_table.c
+    rows = connection.execute(
+        sa.select(columns.key, columns.artifact, columns.owner, columns.created, columns.bytes)
+    ).all()
+    newest: dict[str, float] = defaultdict(float)
+    for row in rows:
+        newest[row.owner] = max(newest[row.owner], row.created)
+    alive = {owner: living(connection, owner, written) for owner, written in newest.items()}
+    return [
+        _Found("part", catalog.part_name(row.key), row.bytes, row.key)
         for row in rows
         if not alive[row.owner] and (all_parts or row.artifact not in known)
     ]
 
 
-def _size(path: Path) -> int:
-    if path.is_file():
-        return path.stat().st_size
-    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+def _size(catalog: Catalog, name: str) -> int:
+    return sum(entry.size for entry in catalog.data.entries(name))

@@ -1,55 +1,148 @@
 """Reading zarr groups lazily, so that a damaged or missing chunk is an error that names it."""
 
 import itertools
+import json
 import math
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import dask.array as da
 import numpy as np
 import xarray as xr
 import zarr
-import zarr.storage
+from zarr.storage import StorePath, WrapperStore
 
+from catalogs.sealing import META, digest_of
+from catalogs.stores import Store
 from kernels.errors import InputError
 
 EAGER_BYTES = 2**20
 """Arrays up to this size are read when the artifact is opened."""
 
+_READERS = 8
+
+
+class MissingChunk(Exception):
+    """A chunk that the metadata promise and the store has not; zarr would give fill values."""
+
+    def __init__(self, chunk: str) -> None:
+        super().__init__("missing")
+        self.chunk = chunk
+
+
+class _Strict(WrapperStore):
+    """A store that gives known metadata for one array, and an error for every chunk that is not there."""
+
+    def __init__(self, store: Any, metadata: bytes) -> None:
+        super().__init__(store)
+        self._metadata = metadata
+
+    def _with_store(self, store: Any) -> "_Strict":
+        return _Strict(store, self._metadata)
+
+    async def get(self, key: str, prototype: Any, byte_range: Any = None) -> Any:
+        if key.endswith(META):
+            return prototype.buffer.from_bytes(self._metadata)
+        value = await super().get(key, prototype, byte_range)
+        if value is None:
+            raise MissingChunk(_index(key))
+        if len(value) == 0:  # no chunk is empty, and some codecs make fill values of nothing
+            raise ValueError("the file is empty")
+        return value
+
+
+def _index(key: str) -> str:
+    tail = f"/{key}".rpartition("/c")[2].strip("/")
+    return tail or "0"
+
 
 class CheckedArray:
     """One stored array; reading a part of it gives the numbers that were written or raises InputError."""
 
-    def __init__(self, path: Path, name: str, what: str) -> None:
-        self._path, self._name, self._what = path, name, what
-        self._open()
-
-    def _open(self) -> None:
-        array = zarr.open_array(
-            zarr.storage.LocalStore(self._path, read_only=True), path=self._name, mode="r"
+    def __init__(self, store: Store, path: str, metadata: bytes, what: str) -> None:
+        self._given = (store, path, metadata, what)
+        self._store, self._what, self._name = store, what, path.rpartition("/")[2]
+        place = store.zarr(path)
+        self.array = zarr.open_array(
+            StorePath(_Strict(place.store, metadata), place.path), mode="r", zarr_format=3
         )
-        self._array = array
-        self.shape, self.ndim = array.shape, array.ndim
-        self.dtype = np.dtype(object) if array.dtype.kind in "TOU" else array.dtype
+        self.shape, self.ndim = self.array.shape, self.array.ndim
+        self.dtype = np.dtype(object) if self.array.dtype.kind in "TOU" else self.array.dtype
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (CheckedArray, (self._path, self._name, self._what))
+        return (CheckedArray, self._given)
+
+    def regions(self) -> Iterator[tuple[str, tuple[slice, ...]]]:
+        """Index and region of every file."""
+        step = self.files
+        for index in itertools.product(*_met(..., self.shape, step)):
+            region = tuple(slice(i * c, (i + 1) * c) for i, c in zip(index, step, strict=True))
+            yield "/".join(map(str, index)), region
+
+    @property
+    def files(self) -> tuple[int, ...]:
+        """Shape of what one file holds."""
+        return self.array.chunks if self.array.shards is None else self.array.shards
 
     def __getitem__(self, selection: Any) -> np.ndarray:
-        return checked_read(self._array, selection, self._what, self._name)
+        try:
+            values = np.asarray(self.array[selection])
+        except MemoryError:
+            raise
+        except Exception as error:
+            away = self._store.failure(error, f"reading variable {self._name!r} of {self._what}")
+            if away is not None:
+                raise InputError(away) from error
+            chunk = error.chunk if isinstance(error, MissingChunk) else self._bad_chunk(selection)
+            raise InputError(damage_message(self._what, self._name, chunk, error)) from error
+        return values.astype(object) if values.dtype.kind in "TU" else values
+
+    def _bad_chunk(self, selection: Any) -> str:
+        return next((chunk for chunk, _ in self.faults(selection)), "unknown")
+
+    def trouble(self, selection: Any) -> list[tuple[str, str]]:
+        """(chunk, reason) of everything in a selection that cannot be read; empty where all is well.
+
+        Raises InputError where the store itself does not answer.
+        """
+        try:
+            self.array[selection]
+        except MemoryError:
+            raise
+        except MissingChunk as error:
+            return [(error.chunk, "missing")]
+        except Exception as error:
+            away = self._store.failure(error, f"reading variable {self._name!r} of {self._what}")
+            if away is not None:
+                raise InputError(away) from error
+            found = [(chunk, str(fault)) for chunk, fault in self.faults(selection)]
+            return found or [("unknown", str(error))]
+        return []
+
+    def faults(self, selection: Any = ...) -> Iterator[tuple[str, Exception]]:
+        """Index and error of every chunk (piece of a file) that a selection meets and that cannot be read."""
+        steps = self.array.chunks
+        for index in itertools.product(*_met(selection, self.shape, steps)):
+            region = tuple(slice(i * c, (i + 1) * c) for i, c in zip(index, steps, strict=True))
+            try:
+                self.array[region]
+            except MemoryError:
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever the codec raises marks the chunk
+                yield "/".join(map(str, index)) or "0", error
 
 
-def checked_read(array: zarr.Array, selection: Any, what: str, name: str) -> np.ndarray:
-    """Values of an array; raises InputError naming the artifact, the variable and the chunk that cannot be
-    trusted.
-    """
-    try:
-        values = np.asarray(array[selection])
-    except MemoryError:
-        raise
-    except Exception as error:
-        raise InputError(damage_message(what, name, _bad_chunk(array), error)) from error
-    return values.astype(object) if values.dtype.kind in "TU" else values
+def _met(selection: Any, shape: tuple[int, ...], steps: tuple[int, ...]) -> list[range]:
+    """Along each axis, the chunks that a selection meets; all of them unless it is made of slices."""
+    cuts = selection if isinstance(selection, tuple) else (selection,)
+    if len(cuts) != len(shape) or not all(isinstance(cut, slice) and cut.step in (None, 1) for cut in cuts):
+        cuts = (slice(None),) * len(shape)
+    met = []
+    for cut, length, step in zip(cuts, shape, steps, strict=True):
+        start, stop, _ = cut.indices(length)
+        met.append(range(start // step, math.ceil(stop / step)))
+    return met
 
 
 def damage_message(what: str, name: str, chunk: str, error: object) -> str:
@@ -62,78 +155,92 @@ def damage_message(what: str, name: str, chunk: str, error: object) -> str:
     )
 
 
-def _bad_chunk(array: zarr.Array) -> str:
-    for index in _grid(array, array.chunks):
-        region = tuple(slice(i * c, (i + 1) * c) for i, c in zip(index, array.chunks, strict=True))
+def stored_metadata(store: Store, prefix: str, what: str, digest: str | None) -> tuple[dict, dict[str, dict]]:
+    """Attributes of a group, and the metadata of each of its arrays; one read where the digest is known.
+
+    Raises InputError where they are gone, or are not those that were published.
+    """
+    text = store.get(f"{prefix}/{META}")
+    if text is None:
+        raise InputError(
+            f"the data of {what} are gone from {store.shown}: put them back, or remove its entry with "
+            "`pushforward catalog gc --remove KEY` and run again"
+        )
+    if digest is not None and digest_of(text) != digest:
+        raise InputError(_metadata_message(what, "zarr.json has another digest than when it was published"))
+    try:
+        group = json.loads(text)
+        if digest is None:  # data of an earlier version
+            members = dict(_unsealed(store, prefix))
+        else:
+            members = group["consolidated_metadata"]["metadata"]
+        return dict(group.get("attributes", {})), members
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(_metadata_message(what, error)) from error
+
+
+def _metadata_message(what: str, error: object) -> str:
+    return f"{what} is damaged: its metadata cannot be trusted ({error}); remove it and run again"
+
+
+def _unsealed(store: Store, prefix: str) -> Iterator[tuple[str, dict]]:
+    for entry in store.entries(prefix):
+        name = entry.name[len(prefix) + 1 :]
+        if name.count("/") == 1 and name.endswith(f"/{META}"):
+            yield name.split("/")[0], json.loads(store.get(entry.name) or b"")
+
+
+def checked_arrays(
+    store: Store, prefix: str, what: str, members: Mapping[str, dict]
+) -> dict[str, CheckedArray]:
+    """The arrays of a group, by name; raises InputError where metadata cannot be understood."""
+    arrays = {}
+    for name in sorted(members):
         try:
-            array[region]
-        except Exception:  # noqa: BLE001 - whatever the codec raises marks the chunk
-            return "/".join(map(str, index)) or "0"
-    return "unknown"
+            arrays[name] = CheckedArray(store, f"{prefix}/{name}", json.dumps(members[name]).encode(), what)
+        except InputError:
+            raise
+        except Exception as error:
+            raise InputError(_metadata_message(what, f"variable {name!r}: {error}")) from error
+    return arrays
 
 
-def _files(array: zarr.Array) -> tuple[int, ...]:
-    """Shape of what one file holds."""
-    return array.chunks if array.shards is None else array.shards
-
-
-def _grid(array: zarr.Array, step: tuple[int, ...]) -> itertools.product:
-    counts = [math.ceil(length / size) for length, size in zip(array.shape, step, strict=True)]
-    return itertools.product(*map(range, counts))
-
-
-def _chunk_names(array: zarr.Array, name: str) -> list[str]:
-    return ["/".join([name, "c", *map(str, index)]) for index in _grid(array, _files(array))]
-
-
-def open_dataset(path: Path, what: str) -> xr.Dataset:
+def open_dataset(store: Store, prefix: str, what: str, digest: str | None = None) -> xr.Dataset:
     """A stored dataset: small arrays in memory, the others as dask arrays of the stored chunks.
 
-    Raises InputError where metadata or a chunk is missing or damaged.
+    Chunks of lazy arrays are looked for when they are read. Raises InputError where metadata or a chunk of a
+    small array are missing or damaged.
     """
-    group = _open_group(zarr.storage.LocalStore(path, read_only=True), what)
+    attrs, members = stored_metadata(store, prefix, what, digest)
+    arrays = checked_arrays(store, prefix, what, members)
+    small = [
+        name for name, a in arrays.items() if math.prod(a.shape) * max(1, a.dtype.itemsize) <= EAGER_BYTES
+    ]
+    if store.remote and len(small) > 1:
+        with ThreadPoolExecutor(_READERS) as pool:
+            eager = dict(zip(small, pool.map(lambda name: arrays[name][...], small), strict=True))
+    else:
+        eager = {name: arrays[name][...] for name in small}
     variables = {}
-    for name, array in _arrays(group, what):
-        for chunk in _chunk_names(array, name):
-            if not (path / chunk).is_file():
-                raise InputError(
-                    damage_message(what, name, chunk.split("/c", 1)[1].strip("/") or "0", "missing")
-                )
-        checked = CheckedArray(path, name, what)
-        if math.prod(checked.shape) * max(1, checked.dtype.itemsize) <= EAGER_BYTES:
-            data: Any = checked[...]
-        else:
-            data = da.from_array(
-                checked,
-                chunks=_files(array),
-                name=f"{path.stem}-{name}",
-                inline_array=True,
-                meta=np.empty((0,) * checked.ndim, checked.dtype),
-            )
-        variables[name] = xr.Variable(_dims(array), data, dict(array.attrs))
-    return _assemble(variables, dict(group.attrs))
+    for name, checked in arrays.items():
+        data = eager[name] if name in eager else _lazy(checked, f"{prefix}-{name}")
+        about = members[name]
+        variables[name] = xr.Variable(_dims(about), data, dict(about.get("attributes", {})))
+    return _assemble(variables, attrs)
 
 
-def _open_group(store: Any, what: str) -> zarr.Group:
-    try:
-        return zarr.open_group(store, mode="r", zarr_format=3, use_consolidated=False)
-    except Exception as error:
-        raise InputError(
-            f"{what} is damaged: its metadata cannot be read ({error}); remove it and run again"
-        ) from error
+def _lazy(checked: CheckedArray, name: str) -> da.Array:
+    return da.from_array(
+        checked,
+        chunks=checked.files,
+        name=name,
+        inline_array=True,
+        meta=np.empty((0,) * checked.ndim, checked.dtype),
+    )
 
 
-def _arrays(group: zarr.Group, what: str) -> list[tuple[str, zarr.Array]]:
-    try:
-        return sorted(group.arrays())
-    except Exception as error:
-        raise InputError(
-            f"{what} is damaged: its metadata cannot be read ({error}); remove it and run again"
-        ) from error
-
-
-def _dims(array: zarr.Array) -> tuple[str, ...]:
-    return tuple(str(dim) for dim in getattr(array.metadata, "dimension_names", None) or ())
+def _dims(about: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(str(dim) for dim in about.get("dimension_names") or ())
 
 
 def _assemble(variables: dict[str, xr.Variable], attrs: dict[str, Any]) -> xr.Dataset:

@@ -21,6 +21,7 @@ class PartJob:
 
     project: Path
     database: str | None
+    store: str | None
     stage: Stage
     config: Mapping[str, Any]
     inputs: Mapping[str, str]
@@ -35,8 +36,9 @@ def compute_part(job: PartJob) -> str:
 
     Raises InputError naming the samples; doing it twice is harmless.
     """
-    catalog = _catalog(job.project, job.database)
-    datasets = {name: _opened(job.project, job.database, key) for name, key in job.inputs.items()}
+    place = (job.project, job.database, job.store)
+    catalog = _catalog(*place)
+    datasets = {name: _opened(*place, key) for name, key in job.inputs.items()}
     assert job.stage.split_over is not None
     datasets[job.stage.split_over] = take(datasets[job.stage.split_over], job.samples).load()
     config = job.stage.config.model_validate(dict(job.config))
@@ -66,13 +68,13 @@ def run_part(
 
 
 @functools.lru_cache(maxsize=4)
-def _catalog(project: Path, database: str | None) -> Catalog:
-    return Catalog(project, database)
+def _catalog(project: Path, database: str | None, store: str | None) -> Catalog:
+    return Catalog(project, database, store=store)
 
 
 @functools.lru_cache(maxsize=8)
-def _opened(project: Path, database: str | None, key: str) -> xr.Dataset:
-    return _catalog(project, database).open(key)
+def _opened(project: Path, database: str | None, store: str | None, key: str) -> xr.Dataset:
+    return _catalog(project, database, store).open(key)
 
 
 def prepare_worker() -> None:

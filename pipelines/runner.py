@@ -13,9 +13,10 @@ import xarray as xr
 from threadpoolctl import threadpool_limits
 
 from catalogs import environment
-from catalogs.catalog import Catalog, Record
+from catalogs.catalog import Record
 from catalogs.keys import artifact_key, canonical, dataset_digest, plain
 from kernels.errors import InputError
+from pipelines.catalog_access import Heart, open_catalog
 from pipelines.cluster import Cluster
 from pipelines.parts import PartJob, run_part
 from pipelines.progress import counted, progress, say
@@ -41,7 +42,8 @@ class Runner:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.catalog = Catalog(settings.project, settings.database_url)
+        self.catalog = open_catalog(settings)
+        self._heart = Heart(self.catalog)
         self.computed: list[str] = []
         self._owner = environment.process_name()
         self._cluster = Cluster(settings.workers)
@@ -56,6 +58,7 @@ class Runner:
 
     def close(self) -> None:
         """End the workers and give back the database connections."""
+        self._heart.stop()
         self._cluster.close()
         self.catalog.close()
 
@@ -69,6 +72,7 @@ class Runner:
         if self.catalog.exists(key):
             say(f"{stage.name}: already there ({key[:12]})", self.settings.quiet)
             return key
+        self._heart.start()
         started, clock = datetime.now(UTC), time.perf_counter()
         datasets = {name: self.catalog.open(used) for name, used in inputs.items()}
         stage.check_inputs(datasets)
@@ -165,6 +169,7 @@ class Runner:
             yield PartJob(
                 project=self.settings.project.resolve(),
                 database=self.settings.database_url,
+                store=self.settings.store_url,
                 stage=stage,
                 config=dumped,
                 inputs=dict(inputs),

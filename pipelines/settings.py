@@ -22,6 +22,14 @@ class Settings(BaseSettings):
     database_url: str | None = Field(
         default=None, description="database of the catalog; SQLite in the project by default"
     )
+    store_url: str | None = Field(
+        default=None,
+        description="object store of the data, s3://bucket/prefix, gs://, az:// or file://; a folder in the "
+        "project by default",
+    )
+    scheduler: str | None = Field(
+        default=None, description="address of a Dask scheduler; worker processes of this machine by default"
+    )
     quiet: bool = Field(default=False, description="no progress")
 
 

@@ -125,9 +125,13 @@ def test_every_chunk_has_a_checksum_and_a_flipped_bit_is_named(catalog, as_files
         chunk.write_bytes(broken)
         with pytest.raises(InputError, match=rf"artifact {key[:12]} .*chunk 1/0 of variable 'u'"):
             opened["u"].load()
+    for length in (0, 1, len(content) // 2, len(content) - 1):
+        chunk.write_bytes(content[:length])
+        with pytest.raises(InputError, match=rf"artifact {key[:12]} .*chunk 1/0 of variable 'u'"):
+            opened["u"].load()
     chunk.unlink()
     with pytest.raises(InputError, match=r"chunk 1/0 of variable 'u' .*missing"):
-        catalog.open(key)
+        catalog.open(key)["u"].load()
 
 
 def test_damaged_part_is_named(catalog):
@@ -182,7 +186,7 @@ def test_disk_failures_leave_the_catalog_as_it_was(catalog, as_files, monkeypatc
 
     target = {
         "write": "catalogs.arrays.write_dataset",
-        "sync": "catalogs.catalog._sync",
+        "sync": "catalogs.stores._sync",
         "row": "sqlalchemy.insert",
     }
     with monkeypatch.context() as patch:
@@ -191,7 +195,8 @@ def test_disk_failures_leave_the_catalog_as_it_was(catalog, as_files, monkeypatc
             put(catalog, n=2)
     assert list(catalog.list()["key"]) == [kept]
     assert list(catalog.private.iterdir()) == []
-    assert [path.stem for path in catalog.store.glob("*.zarr")] == [kept]
+    assert list(catalog.data.folder.glob("*.zarr")) == [catalog.path(kept)]
+    assert [path.stem for path in catalog.data.folder.glob("*.json")] == [kept]
 
 
 def test_really_full_disk(tmp_path):
@@ -217,7 +222,7 @@ def test_really_full_disk(tmp_path):
 
 def test_unpublished_data_do_not_exist_and_are_replaced(catalog, as_files):
     key = artifact_key("make", 1, {}, {})
-    (catalog.store / f"{key}.zarr").mkdir()
+    (catalog.data.folder / f"{key}.zarr").mkdir()
     assert not catalog.exists(key)
     with pytest.raises(InputError, match=r"no artifact .* the catalog is empty"):
         catalog.open(key)
@@ -227,9 +232,12 @@ def test_unpublished_data_do_not_exist_and_are_replaced(catalog, as_files):
 
 def test_prefixes(catalog):
     keys = [put(catalog, n=n) for n in range(20)]
+    shared = next(key[0] for key in keys if sum(other[0] == key[0] for other in keys) > 1)
     with pytest.raises(
-        InputError, match=r"the key '' is not unique; give more characters of one of: .*\(make\)"
+        InputError, match=rf"'{shared}' is not unique; give more characters of one of: .*\(make\)"
     ):
+        catalog.resolve(shared)
+    with pytest.raises(InputError, match="starts with ''; the latest are"):
         catalog.resolve("")
     with pytest.raises(InputError, match=r"starts with 'xyz'; the latest are: .*\(make\)"):
         catalog.resolve("xyz")
@@ -266,7 +274,7 @@ def test_gc_takes_what_is_dead_and_leaves_what_lives(catalog):
     published = put(catalog)
     for owner in (dead, alive):
         (catalog.private / f"{owner}.{'0' * 32}").mkdir()
-    (catalog.store / f"{'e' * 32}.zarr").mkdir()
+    (catalog.data.folder / f"{'e' * 32}.zarr").mkdir()
     lost = part(catalog, "lost", ragged(), dead)
     running = part(catalog, "running", ragged(), alive)
     reusable = part(catalog, "reusable", ragged(), dead, published)
