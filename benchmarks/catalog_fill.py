@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from catalogs import tables
 from catalogs.catalog import Catalog
-from catalogs.rows import Description
+from catalogs.rows import Description, Writer
 
 STAGES = np.array(
     ["design", "simulate", "ingest", "common_mesh", "morph", "reduce", "train_gp", "predict", "evaluate",
@@ -37,7 +37,9 @@ _STEP = 100_000
 def fill(catalog: Catalog, count: int) -> None:
     """Insert `count` artifacts; the catalog is empty before."""
     engine, generator = catalog.engine, np.random.default_rng(7)
-    everything = _columns(catalog._writer.numbers(Description({}, {"variables": {}}, {})), count, generator)
+    everything = _columns(
+        Writer(catalog.engine).numbers(Description({}, {"variables": {}}, {})), count, generator
+    )
     with engine.connect() as connection:
         indices = _set_aside(connection)
         for table, columns in everything:

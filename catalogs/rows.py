@@ -98,19 +98,23 @@ class Writer:
     def insert(
         self, connection: Connection, key: str, record: Record, about: Description, size: int, location: str,
         numbers: tuple[int, int],
-    ) -> int:  # fmt: skip
-        """Insert an artifact with its edges and values; its number.
+    ) -> int | None:  # fmt: skip
+        """Insert an artifact with its edges and values; its number, None where another process published the
+        key meanwhile.
 
         Raises InputError where one of its inputs is not in the catalog.
         """
         row = _row(key, record, about, size, location, numbers)
-        made = connection.execute(sa.insert(tables.artifacts).returning(tables.artifacts.c.id), row)
-        number = int(made.scalar_one())
+        dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+        statement = dialect.insert(tables.artifacts).on_conflict_do_nothing(index_elements=["key"])
+        number = connection.execute(statement.returning(tables.artifacts.c.id), row).scalar_one_or_none()
+        if number is None:
+            return None
         _insert_edges(connection, [(number, record)])
         for table, rows in values(number, row["config"], row["metrics"], about.ranges).items():
             if rows:
                 connection.execute(sa.insert(table), rows)
-        return number
+        return int(number)
 
     def insert_many(self, connection: Connection, items: Sequence["Item"]) -> dict[str, int]:
         """Insert artifacts with few statements, those that are there already left out; key -> number of those
