@@ -78,7 +78,7 @@ WORDS = [
         "/*",
         "*/",
     ],
-    *["lambda:", "eval(", "None", "NULL", "@latest", "@3", "set", "set@1", "train", "é", "𝔘", "�"],
+    *["lambda:", "eval(", "None", "NULL", "@latest", "@3", "set", "set@1", "train", "é", "𝔘", "\ud800"],
     "'; DROP TABLE artifacts; --",
     "__import__('os').system('x')",
     "\0",
