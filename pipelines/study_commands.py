@@ -61,7 +61,7 @@ def status(name: str | None = None, *, project: Project = None, format: Format =
     """Points of a study in every state, with the failures grouped by kind; without a name all studies."""
     import pandas as pd
 
-    from catalogs import studies
+    from catalogs import studies, study_queries
     from pipelines.studies.live import group_of
     from pipelines.tables import print_frame
 
@@ -70,13 +70,13 @@ def status(name: str | None = None, *, project: Project = None, format: Format =
         rows = []
         for one in names:
             study = studies.get(catalog.engine, one)
-            counts = studies.counts(catalog.engine, study.number)
-            mean = studies.mean_seconds(catalog.engine, study.number, study.target)
+            counts = study_queries.counts(catalog.engine, study.number)
+            mean = study_queries.mean_seconds(catalog.engine, study.number, study.target)
             rows.append({"study": one, "target": study.target, **counts, "seconds a point": mean})
         print_frame(pd.DataFrame(rows), format)
         if name is None or format != "table":
             return
-        failed = studies.failures(catalog.engine, studies.get(catalog.engine, name).number)
+        failed = study_queries.failures(catalog.engine, studies.get(catalog.engine, name).number)
     groups: dict[tuple[str, str], list[Any]] = {}
     for number, kind, error, log in failed:
         groups.setdefault(group_of(kind, error), [0, number, error, log])[0] += 1
@@ -108,7 +108,7 @@ def show(
         table = result_table(catalog, name)
         if format == "table":
             shown = ["point", "state", *table.attrs["parameters"], *table.attrs["metrics"], "seconds"]
-            table = table[[*shown, "kind"]] if table["kind"].notna().any() else table[shown]
+            table = table[[*shown, "failure"]] if table["failure"].notna().any() else table[shown]
         print_frame(table, format)
 
 

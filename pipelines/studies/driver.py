@@ -10,7 +10,7 @@ from typing import Any
 
 import cloudpickle
 
-from catalogs import environment, studies
+from catalogs import environment, studies, study_queries
 from catalogs.catalog import Catalog
 from catalogs.studies import Study
 from kernels.errors import InputError
@@ -107,11 +107,11 @@ def _dry(
     mean = None
     if catalog is not None:
         records = planned.definition.run.keep == "metrics"
-        found = set(studies.known_results(catalog.engine, [point.key for point in points], records))
+        found = set(study_queries.known_results(catalog.engine, [point.key for point in points], records))
         if stored is not None and not retry_failed:
-            failed = {number for number, *_ in studies.failures(catalog.engine, stored.number)}
+            failed = {number for number, *_ in study_queries.failures(catalog.engine, stored.number)}
         number = None if stored is None else stored.number
-        mean = studies.mean_seconds(catalog.engine, number, planned.target.name)
+        mean = study_queries.mean_seconds(catalog.engine, number, planned.target.name)
     seen: set[str] = set()
     for point in points:
         state = "skipped" if point.key in seen else "done" if point.key in found else "pending"
@@ -133,7 +133,7 @@ class _Driver:
     def run(self) -> Outcome:
         """Run until no point is left that this study could compute."""
         engine, number = self.catalog.engine, self.study.number
-        self.monitor = Monitor(self.study.name, studies.counts(engine, number))
+        self.monitor = Monitor(self.study.name, study_queries.counts(engine, number))
         self.failed: Counter[tuple[str, str]] = Counter()
         self.point_seconds = 0.0
         self.stopping = False
@@ -167,7 +167,7 @@ class _Driver:
                 return
             else:
                 self.over.wait(_POLL)  # another process computes the rest; its leases may end
-                self.monitor.add(studies.counts(self.catalog.engine, self.study.number), 0)
+                self.monitor.add(study_queries.counts(self.catalog.engine, self.study.number), 0)
 
     def _fill(self, workers: Workers, setup: bytes) -> bool:
         """Lease and submit until every worker has a batch and the next one; whether there is none left."""
@@ -226,14 +226,14 @@ class _Driver:
             # the latest batches count most: points of a design may grow dearer along it
             self.point_seconds = now if self.point_seconds == 0.0 else 0.5 * (now + self.point_seconds)
         self.failed.update(group_of(kind, error) for kind, error in failed)
-        self.monitor.add(studies.counts(engine, number), done + len(failed), failed)
+        self.monitor.add(study_queries.counts(engine, number), done + len(failed), failed)
         self.stopping = self.stopping or self._too_many() or self.cancelled
 
     def _too_many(self) -> bool:
         return self.max_failures is not None and sum(self.failed.values()) > self.max_failures
 
     def _left(self) -> int:
-        counts = studies.counts(self.catalog.engine, self.study.number)
+        counts = study_queries.counts(self.catalog.engine, self.study.number)
         return counts["pending"] + counts["running"]
 
     @contextmanager
@@ -259,7 +259,7 @@ class _Driver:
         return "; ".join(f"{n} x {kind}: {text}" for (kind, text), n in self.failed.most_common(5))
 
     def _outcome(self) -> Outcome:
-        counts = studies.counts(self.catalog.engine, self.study.number)
+        counts = study_queries.counts(self.catalog.engine, self.study.number)
         return Outcome(self.study.name, counts, self.monitor.ended, self.monitor.seconds, dict(self.failed))
 
 

@@ -78,7 +78,7 @@ def _effects(table: pd.DataFrame, definition: Definition, metric: str) -> str:
     figures = []
     for parameter in table.attrs["parameters"]:
         column = table[parameter]
-        entry = definition.design.parameters.get(parameter)
+        entry = definition.design.parameters.get(parameter.removeprefix("config."))
         log = isinstance(entry, Range) and entry.log
         if pd.api.types.is_numeric_dtype(column):
             x, ticks = column.to_numpy(dtype=np.float64), None
@@ -155,7 +155,7 @@ def _failures(table: pd.DataFrame) -> str:
     failed = table[table["state"] == studies.FAILED]
     groups: Counter[tuple[str, str]] = Counter()
     first: dict[tuple[str, str], tuple[int, str, str]] = {}
-    for point, kind, error, log in failed[["point", "kind", "error", "log"]].itertuples(index=False):
+    for point, kind, error, log in failed[["point", "failure", "error", "log"]].itertuples(index=False):
         group = group_of(kind or "", error or "")
         groups[group] += 1
         first.setdefault(group, (point, error or "", log or ""))

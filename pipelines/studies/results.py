@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from catalogs import studies
+from catalogs import studies, study_queries
 from catalogs.catalog import Catalog
 from catalogs.studies import Study
 from kernels.errors import InputError
@@ -15,10 +15,15 @@ from pipelines.studies.compute import scalars
 from pipelines.studies.definition import Definition, parse_study
 from pipelines.studies.designs import grid_levels
 
-FIXED = ("point", "state", "seconds", "attempts", "kind", "error", "log", "key", "result")
-"""Columns besides the parameters and metrics."""
+FIXED = ("point", "state", "seconds", "attempts", "failure", "error", "log", "key", "result")
+"""Columns besides the parameters and metrics; a parameter of such a name is `config.NAME`."""
 
 _BLOCK = 200
+
+
+def column(parameter: str) -> str:
+    """Name of a parameter's column."""
+    return f"config.{parameter}" if parameter in FIXED else parameter
 
 
 def definition_of(study: Study) -> Definition:
@@ -35,9 +40,9 @@ def result_table(catalog: Catalog, name: str) -> pd.DataFrame:
     """
     study = studies.get(catalog.engine, name)
     _fill_metrics(catalog, study)
-    rows = list(studies.rows(catalog.engine, study.number))
+    rows = list(study_queries.rows(catalog.engine, study.number))
     by_key = {row["key"]: row for row in rows if row["state"] == studies.DONE}
-    parameters = list(dict.fromkeys(n for row in rows for n in row["parameters"]))
+    parameters = list(dict.fromkeys(column(n) for row in rows for n in row["parameters"]))
     taken = {*parameters, *FIXED}
     measured: dict[str, None] = {}
     lines: list[dict[str, Any]] = []
@@ -45,22 +50,23 @@ def result_table(catalog: Catalog, name: str) -> pd.DataFrame:
         source = by_key.get(row["key"], row)
         metrics = {(f"metrics.{n}" if n in taken else n): v for n, v in (source["metrics"] or {}).items()}
         measured |= dict.fromkeys(metrics)
+        values = {column(n): v for n, v in row["parameters"].items()}
         fixed = {"point": row["number"], "state": row["state"], "seconds": source["seconds"]}
-        rest = {n: row[n] for n in ("attempts", "kind", "error", "log", "key")}
-        lines.append({**fixed, **row["parameters"], **metrics, **rest, "result": source["result"]})
+        rest = {"failure": row["kind"], **{n: row[n] for n in ("attempts", "error", "log", "key")}}
+        lines.append({**fixed, **values, **metrics, **rest, "result": source["result"]})
     order = ["point", "state", *parameters, *measured, *FIXED[2:]]
     table = pd.DataFrame(lines, columns=order)
-    for column in measured:
-        table[column] = table[column].astype(np.float64)
+    for one in measured:
+        table[one] = table[one].astype(np.float64)
     table.attrs.update(parameters=parameters, metrics=list(measured))
     return table
 
 
 def _fill_metrics(catalog: Catalog, study: Study) -> None:
-    missing = studies.without_metrics(catalog.engine, study.number)
+    missing = study_queries.without_metrics(catalog.engine, study.number)
     for start in range(0, len(missing), _BLOCK):
         some = {number: scalars(catalog.open(key)) for number, key in missing[start : start + _BLOCK]}
-        studies.set_metrics(catalog.engine, study.number, some)
+        study_queries.set_metrics(catalog.engine, study.number, some)
 
 
 def result_dataset(catalog: Catalog, name: str) -> xr.Dataset:
@@ -83,17 +89,17 @@ def result_dataset(catalog: Catalog, name: str) -> xr.Dataset:
     if definition.design.repeats is not None:
         levels[definition.design.repeats.field] = list(range(definition.design.repeats.count))
     # a value that a list repeats is one coordinate
-    levels = {n: list(dict.fromkeys(values)) for n, values in levels.items()}
+    levels = {column(n): list(dict.fromkeys(values)) for n, values in levels.items()}
     shape = tuple(map(len, levels.values()))
     places = tuple(
         np.array([{v: i for i, v in enumerate(values)}[one] for one in table[n]])
         for n, values in levels.items()
     )
     arrays: dict[str, Any] = {}
-    for column in [*metrics, "seconds"]:
+    for one in [*metrics, "seconds"]:
         array = np.full(shape, np.nan)
-        array[places] = table[column].to_numpy(dtype=np.float64)
-        arrays[column] = (tuple(levels), array)
+        array[places] = table[one].to_numpy(dtype=np.float64)
+        arrays[one] = (tuple(levels), array)
     return xr.Dataset(
         arrays, coords={n: _plain(pd.Series(values)) for n, values in levels.items()}, attrs=attrs
     )

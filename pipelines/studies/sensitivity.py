@@ -9,6 +9,7 @@ import pandas as pd
 
 from kernels.errors import InputError
 from pipelines.studies.definition import Definition, Range
+from pipelines.studies.results import column
 
 LEAST = 64
 """Points that given-data indices need."""
@@ -52,7 +53,9 @@ def sensitivity(definition: Definition, table: pd.DataFrame, metric: str) -> lis
         raise InputError(f"no indices: not possible because {metric!r} does not vary")
     if design.method == "saltelli":
         return [_sobol(definition, problem, values, good, metric)]
-    return _given_data(problem, table[list(ranges)].to_numpy(dtype=np.float64), values, good, metric)
+    return _given_data(
+        problem, table[list(map(column, ranges))].to_numpy(dtype=np.float64), values, good, metric
+    )
 
 
 def _problem(ranges: dict[str, Range]) -> dict[str, Any]:
@@ -113,6 +116,11 @@ def _given_data(
         ),
         Indices(
             metric, f"delta, {count} points",
-            pd.DataFrame({"parameter": names, "delta": moment["delta"], "+-": moment["delta_conf"]}),
+            pd.DataFrame(
+                {
+                    "parameter": names, "delta": moment["delta_balanced"],
+                    "+-": moment["delta_balanced_conf"],
+                }
+            ),
         ),
     ]  # fmt: skip
