@@ -37,11 +37,10 @@ catalog_app = App(name="catalog", help="What was computed, from what, with which
 
 def open_catalog(project: Path | None) -> "Catalog":
     """The catalog of a project that exists."""
-    from catalogs.catalog import Catalog
+    from pipelines import catalog_access
     from pipelines.settings import settings
 
-    where = settings(project=project)
-    return Catalog(where.project, where.database_url, create=False)
+    return catalog_access.open_catalog(settings(project=project), create=False)
 
 
 @catalog_app.command(name="list")

@@ -25,10 +25,13 @@ _QUIET_TRACKER = "ignore:resource_tracker:UserWarning"
 
 
 class Cluster:
-    """Runs part jobs on `workers` processes, or in this process where that is 0."""
+    """Runs part jobs on `workers` processes, in this process where that is 0, or on the workers of a Dask
+    scheduler where its address is given.
+    """
 
-    def __init__(self, workers: int) -> None:
-        self._workers = workers
+    def __init__(self, workers: int, scheduler: str | None = None) -> None:
+        self._workers, self._scheduler = workers, scheduler
+        self._count = workers
         self._cluster: LocalCluster | None = None
         self._client: Client | None = None
         self._loop: LoopRunner | None = None
@@ -42,7 +45,7 @@ class Cluster:
         Raises the first error of a job, after the jobs that run have ended; InputError where workers keep
         dying.
         """
-        if self._workers == 0:
+        if self._workers == 0 and self._scheduler is None:
             for job in jobs:
                 if isinstance(job, int):
                     yield "", job
@@ -68,10 +71,10 @@ class Cluster:
                 )
                 samples[str(future.key)] = len(job.samples)
                 if running is None:
-                    running = as_completed([future])
+                    running = as_completed([future], loop=client.loop)
                 else:
                     running.add(future)
-                if len(samples) >= 4 * self._workers:
+                if len(samples) >= 4 * self._count:
                     yield self._finish(next(running), samples)
             while samples:
                 yield self._finish(next(running), samples)
@@ -103,6 +106,11 @@ class Cluster:
 
             logging.getLogger("distributed").setLevel(logging.CRITICAL)
             dask.config.set({"distributed.worker.daemon": False, "distributed.scheduler.allowed-failures": 3})
+            if self._scheduler is not None:
+                self._client = _remote(self._scheduler)
+                self._count = len(self._client.scheduler_info(n_workers=-1)["workers"])
+                self._client.run(prepare_worker)
+                return self._client
             self._loop = _loop_without_ctrl_c()
             try:
                 self._cluster = LocalCluster(
@@ -169,3 +177,22 @@ def _environment(name: str, value: str) -> Iterator[None]:
             del os.environ[name]
         else:
             os.environ[name] = before
+
+
+def _remote(address: str) -> "Client":
+    """Client of a scheduler that has workers; raises InputError where there is none, or it has none."""
+    from distributed import Client
+
+    try:
+        client = Client(address, timeout=20, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"no Dask scheduler answers at {address} ({error}): start it, or unset PUSHFORWARD_SCHEDULER"
+        ) from error
+    if not client.scheduler_info(n_workers=-1)["workers"]:
+        client.close()
+        raise InputError(
+            f"the scheduler {address} has no workers: start some with `dask worker {address}`, on machines "
+            "that see the project folder or its object store"
+        )
+    return client

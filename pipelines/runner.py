@@ -46,7 +46,7 @@ class Runner:
         self._heart = Heart(self.catalog)
         self.computed: list[str] = []
         self._owner = environment.process_name()
-        self._cluster = Cluster(settings.workers)
+        self._cluster = Cluster(settings.workers, settings.scheduler)
 
     def __enter__(self) -> "Runner":
         return self

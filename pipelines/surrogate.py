@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from catalogs.catalog import Catalog
+from pipelines.catalog_access import open_catalog
 from pipelines.config import PipelineConfig
 from pipelines.diagram import compute, planned_keys
 from pipelines.embedded_prefect import run_flow
@@ -32,7 +32,7 @@ def run_surrogate(config: PipelineConfig, settings: Settings, prefect: bool = Tr
     Raises InputError as the stages do; finished steps and parts are kept.
     """
     planned = planned_keys(config)
-    catalog = Catalog(settings.project, settings.database_url)
+    catalog = open_catalog(settings)
     try:
         missing = [stage for stage, key in planned.items() if not catalog.exists(key)]
         if not missing:

@@ -139,6 +139,27 @@ def test_workers_refuse_by_name_and_survive_a_death(tmp_path, counter):
         assert runner.catalog.open(key).sizes["sample"] == 7
 
 
+@pytest.mark.xdist_group("workers")
+def test_a_given_scheduler_gives_the_same_numbers(tmp_path, counter, monkeypatch):
+    from distributed import LocalCluster
+
+    here = str(Path(__file__).parent)
+    monkeypatch.setenv("PYTHONPATH", here)
+    with LocalCluster(
+        n_workers=1, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0", memory_limit=0
+    ) as cluster:
+        address = cluster.scheduler_address
+        with Runner(settings(project=tmp_path / "far", workers=0, quiet=True, scheduler=address)) as runner:
+            keys = chain(runner)
+            far = runner.catalog.open(keys[1]).load()
+    with runner_in(tmp_path / "near") as runner:
+        assert chain(runner) == keys
+        np.testing.assert_array_equal(runner.catalog.open(keys[1])["y"].values, far["y"].values)
+    lonely = settings(project=tmp_path / "none", workers=0, quiet=True, scheduler="tcp://127.0.0.1:9")
+    with Runner(lonely) as runner, pytest.raises(InputError, match=r"no Dask scheduler answers at tcp://127"):
+        chain(runner)
+
+
 def test_refused_sample_is_named_inline(tmp_path, counter):
     with runner_in(tmp_path / "p") as runner:
         meshes = runner.step(SOURCE, SourceConfig(), {})
