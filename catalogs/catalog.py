@@ -151,7 +151,7 @@ class Catalog(PartShelf):
             self.data.place(draft)
             claimed = claim(self.data, key, mine, news)
             if claimed != mine:
-                news = self._adopted(claimed, news)
+                news = self.adopted(claimed, news)
             draft.kept = claimed == mine
             try:
                 with writing(self.engine) as connection:
@@ -166,7 +166,7 @@ class Catalog(PartShelf):
                 draft.kept = not withdraw(self.data, key, mine)
                 raise
 
-    def _adopted(self, claimed: str, news: News) -> News:
+    def adopted(self, claimed: str, news: News) -> News:
         """What another catalog published in this store under the key, with the record of this one."""
         location, digest = divided(claimed)
         found = reading.open_dataset(self.data, location, f"result of stage {news.record.stage!r}", digest)

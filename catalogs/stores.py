@@ -20,6 +20,7 @@ PARTS = "parts"
 """Name under which parts lie."""
 
 _PRIVATE = ".private"
+_LOCK = ".lock"
 
 
 class Entry(NamedTuple):
@@ -189,7 +190,9 @@ class FolderStore(Store):
     def put(self, name: str, write: Callable[[BinaryIO], object]) -> int:  # noqa: D102
         with self.private_place() as place, self._written(place, write) as file:
             size = file.stat().st_size
-            file.rename(self.path(name))
+            path = self.path(name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file.rename(path)
         return size
 
     def put_new(self, name: str, data: bytes) -> bool:  # noqa: D102
@@ -219,6 +222,7 @@ class FolderStore(Store):
         for folder, inner, files in os.walk(root):
             if Path(folder) == self.folder:
                 inner[:] = [name for name in inner if name != _PRIVATE]
+                files = [name for name in files if name != _LOCK]
             for file in files:
                 path = Path(folder) / file
                 try:
@@ -228,7 +232,7 @@ class FolderStore(Store):
                 yield Entry(path.relative_to(self.folder).as_posix(), about.st_size, about.st_mtime)
 
     def tops(self) -> list[str]:  # noqa: D102
-        return sorted(path.name for path in self.folder.iterdir() if path.name not in (_PRIVATE, ".lock"))
+        return sorted(path.name for path in self.folder.iterdir() if path.name not in (_PRIVATE, _LOCK))
 
     def exists(self, name: str) -> bool:  # noqa: D102
         return self.path(name).exists()
@@ -243,7 +247,7 @@ class FolderStore(Store):
     @contextmanager
     def alone(self) -> Iterator[None]:
         """Hold the store; given back by the system when a process is killed."""
-        with (self.folder / ".lock").open("a") as handle:
+        with (self.folder / _LOCK).open("a") as handle:
             fcntl.flock(handle, fcntl.LOCK_EX)
             yield
 
