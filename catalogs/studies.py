@@ -159,8 +159,12 @@ def add_points(engine: Engine, study: int, new: Sequence[Point], records: bool) 
         keys = [point.key for point in block]
         with writing(engine) as connection:
             found = results_of(connection, keys, records)
-            mine = (points.c.study == study) & points.c.key.in_(keys) & (points.c.number < block[0].number)
-            seen = set(connection.execute(sa.select(points.c.key).where(mine)).scalars())
+            alike = sa.select(points.c.study, points.c.number, points.c.key).where(points.c.key.in_(keys))
+            seen = {
+                row.key
+                for row in connection.execute(alike)
+                if row.study == study and row.number < block[0].number
+            }
             rows = []
             for point in block:
                 state = SKIPPED if point.key in seen else DONE if point.key in found else PENDING
@@ -352,26 +356,29 @@ def _insert_small(connection: Connection, writer: Writer, small: Sequence[Small]
 def _mark_done(connection: Connection, study: int, done: Sequence[Done]) -> int:
     rows = [
         {
-            "k": one.point.key, "r": one.result, "m": finite(dict(one.metrics)), "b": one.started,
-            "s": one.seconds, "l": one.log,
+            "k": one.point.key, "n": one.point.number, "r": one.result, "m": finite(dict(one.metrics)),
+            "b": one.started, "s": one.seconds, "l": one.log,
         }
         for one in sorted(done, key=lambda one: one.point.key)
     ]  # fmt: skip
     open_ = (points.c.state != DONE) & (points.c.state != SKIPPED)
-    waiting = (points.c.key == sa.bindparam("k")) & open_
+    everywhere = points.c.key == sa.bindparam("k")
+    # by the primary key alone: SQLite would take the index of the states, and read the whole study
+    here = (points.c.study == study) & (points.c.number == sa.bindparam("n"))
     change: dict[str, Any] = {
         "state": DONE, "result": sa.bindparam("r"), "metrics": sa.bindparam("m", type_=points.c.metrics.type),
         "started": sa.bindparam("b"), "seconds": sa.bindparam("s"), "log": sa.bindparam("l"), "owner": None,
         "until": None, "kind": None, "error": None,
     }  # fmt: skip
-    statement = sa.update(points).where(waiting).values(**change)
+    statement = sa.update(points).values(**change)
     # metrics without data are no result to a study that keeps data
-    for mine, some in (
-        (statement, [row for row in rows if row["r"] == row["k"]]),
-        (statement.where(points.c.study == study), [r for r in rows if r["r"] != r["k"]]),
+    for place, unused, some in (
+        (everywhere, "n", [row for row in rows if row["r"] == row["k"]]),
+        (here, "k", [row for row in rows if row["r"] != row["k"]]),
     ):
         if some:
-            connection.execute(mine, some)
+            given = [{name: value for name, value in row.items() if name != unused} for row in some]
+            connection.execute(statement.where(place, open_), given)
     return len(rows)
 
 

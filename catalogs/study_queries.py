@@ -65,7 +65,7 @@ def without_metrics(engine: Engine, study: int) -> list[tuple[int, str]]:
     other = points.alias()
     with writing(engine) as connection:
         known = sa.select(other.c.metrics).where(
-            other.c.result == points.c.result, other.c.metrics.isnot(None)
+            other.c.key == points.c.key, other.c.result == points.c.result, other.c.metrics.isnot(None)
         )
         copied = known.order_by(other.c.study).limit(1).scalar_subquery()
         seconds = sa.select(artifacts.c.seconds).where(artifacts.c.key == points.c.result).scalar_subquery()
