@@ -94,9 +94,7 @@ def memory(points: int, workers: int) -> None:
         outcome = run_study(study("s", points, keep="metrics"), where(Path(folder), workers), stage=TRIVIAL)
         seconds = time.perf_counter() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(
-        f"{points} points: {outcome.counts['done']} done, {seconds:.0f} s; driver {peak:.2f} GiB (bar: 1)"
-    )
+    print(f"{points} points: {outcome.counts['done']} done, {seconds:.0f} s; driver {peak:.2f} GiB (bar: 1)")
 
 
 def extension(workers: int) -> None:
