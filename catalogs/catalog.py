@@ -131,12 +131,9 @@ class Catalog(PartShelf):
         part_files.write_part(stream, dataset)
         content, about = content_of(dataset), describe(dataset)
         numbers = self.writer.numbers(about)
+        news = News(record, about, content, stream.getbuffer().nbytes)
         with writing(self.engine) as connection:
-            if _is_there(connection, key):
-                return
-            number = self.writer.insert(
-                connection, key, record, about, stream.getbuffer().nbytes, "", numbers
-            )
+            number = self.insert(connection, key, news, "", numbers)
             if number is None:
                 return
             connection.execute(sa.insert(payloads), {"artifact": number, "data": stream.getvalue()})
@@ -155,16 +152,32 @@ class Catalog(PartShelf):
             draft.kept = claimed == mine
             try:
                 with writing(self.engine) as connection:
-                    if _is_there(connection, key):
-                        return
-                    self.writer.insert(connection, key, news.record, news.about, news.size, claimed, numbers)
-                    insert_content(connection, key, news.content, news.origin)
+                    if self.insert(connection, key, news, claimed, numbers) is not None:
+                        insert_content(connection, key, news.content, news.origin)
             except sa.exc.IntegrityError:
                 if not self.exists(key):
                     raise
             except BaseException:
                 draft.kept = not withdraw(self.data, key, mine)
                 raise
+
+    def insert(
+        self, connection: sa.Connection, key: str, news: News, location: str, numbers: tuple[int, int]
+    ) -> int | None:
+        """Number of the new row, or of a record that has data now; None where the artifact is there."""
+        if _is_there(connection, key):
+            return None
+        record = (artifacts.c.key == key) & artifacts.c.location.is_(None)
+        changed = {
+            "location": location, "bytes": news.size, "sizes": news.about.sizes, "created": time.time(),
+            "started": news.record.started.timestamp(), "seconds": news.record.seconds,
+            "run": numbers[0], "schema": numbers[1],
+        }  # fmt: skip
+        completed = sa.update(artifacts).where(record).values(changed).returning(artifacts.c.id)
+        number = connection.execute(completed).scalar()
+        if number is not None:
+            return int(number)
+        return self.writer.insert(connection, key, news.record, news.about, news.size, location, numbers)
 
     def adopted(self, claimed: str, news: News) -> News:
         """What another catalog published in this store under the key, with the record of this one."""
@@ -174,7 +187,7 @@ class Catalog(PartShelf):
         return News(news.record, describe(found), content_of(found), size)
 
     def exists(self, key: str) -> bool:
-        """Whether the artifact is published."""
+        """Whether the artifact is published, with data."""
         with self.engine.connect() as connection:
             return _is_there(connection, key)
 
@@ -244,4 +257,5 @@ class Catalog(PartShelf):
 
 
 def _is_there(connection: sa.Connection, key: str) -> bool:
-    return connection.execute(sa.select(artifacts.c.id).where(artifacts.c.key == key)).first() is not None
+    mine = (artifacts.c.key == key) & artifacts.c.location.is_not(None)
+    return connection.execute(sa.select(artifacts.c.id).where(mine)).first() is not None

@@ -133,6 +133,17 @@ def test_an_artifact_moves_with_its_lineage(source, target, tmp_path):
     xr.testing.assert_identical(target.open(mesh), numbers(1, 2))
 
 
+def test_a_record_without_data_is_computed_like_any_other(source, target, tmp_path):
+    mesh, _, model = fill(source)
+    export_artifact(source, [model], tmp_path / "a.zip")
+    import_archive(target, tmp_path / "a.zip")
+    assert [target.exists(key) for key in (mesh, model)] == [False, True]
+    assert put(target, numbers(1, 2), stage="mesh", size=1) == mesh
+    xr.testing.assert_identical(target.open(mesh), numbers(1, 2))
+    assert target.content(mesh) == source.content(mesh)
+    assert verify(target, deep=True).empty
+
+
 def test_names_that_are_taken_are_continued(source, target, tmp_path):
     _, _, model = fill(source)
     other = put(target, stage="other")
