@@ -158,3 +158,17 @@ def test_a_payload_with_any_flipped_byte_gives_no_wrong_number(catalog, monkeypa
         except InputError:
             given = numbers(samples=2)
         xr.testing.assert_identical(given, numbers(samples=2))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [(b"0.25", b"0.35"), (b'"units": "m"', b'"units": "g"'), (b"25", b"24")]
+)
+def test_changed_metadata_that_still_read_are_refused(catalog, old, new):
+    key = put(catalog)
+    file = catalog.path(key) / "zarr.json"
+    content = file.read_bytes()
+    assert old in content
+    file.write_bytes(content.replace(old, new))
+    with pytest.raises(InputError, match=rf"artifact {key[:12]} .* zarr.json has another digest"):
+        catalog.open(key)
+    assert [name.rpartition("/")[2] for name in verify(catalog)["file"]] == ["zarr.json"]
