@@ -97,7 +97,8 @@ def show(
     format: Format = "table",
 ) -> None:
     """The table of results: a row a point with its parameters and metrics."""
-    from pipelines.studies.results import result_table, write_results
+    from pipelines.studies.files import write_results
+    from pipelines.studies.results import result_table
     from pipelines.tables import print_frame
 
     with _catalog(project) as catalog:

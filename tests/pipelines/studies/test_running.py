@@ -26,9 +26,10 @@ from pipelines.settings import settings
 from pipelines.studies.definition import parse_study
 from pipelines.studies.designs import columns
 from pipelines.studies.driver import run_study
+from pipelines.studies.files import write_results
 from pipelines.studies.plan import extended
 from pipelines.studies.report import report
-from pipelines.studies.results import definition_of, diff, result_dataset, result_table, write_results
+from pipelines.studies.results import definition_of, diff, result_dataset, result_table
 from pipelines.studies.sensitivity import sensitivity
 
 
