@@ -12,7 +12,7 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 from cyclopts import App, CycloptsError, Parameter  # noqa: E402
 
 from kernels.errors import InputError  # noqa: E402
-from pipelines import catalog_commands, service_commands, study_commands  # noqa: E402
+from pipelines import catalog_commands, service_commands, store_commands, study_commands  # noqa: E402
 from pipelines.interrupts import LINE, Interrupts  # noqa: E402
 
 Project = Annotated[
@@ -30,6 +30,7 @@ app = App(
 run_app = App(name="run", help="Run a pipeline; what is computed already is not computed again.")
 app.command(run_app)
 app.command(catalog_commands.catalog_app)
+store_commands.add_store_commands(catalog_commands.catalog_app)
 app.command(study_commands.study_app)
 service_commands.register(app, run_app)
 
