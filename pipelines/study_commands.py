@@ -175,8 +175,8 @@ def _finish(outcome: "Outcome") -> None:
 
 @contextmanager
 def _catalog(project: Path | None) -> "Iterator[Catalog]":
+    from pipelines.catalog_access import open_catalog
     from pipelines.settings import settings
-    from pipelines.studies.place import open_catalog
 
     catalog = open_catalog(settings(project=project), create=False)
     try:

@@ -14,12 +14,12 @@ from catalogs import environment, studies, study_queries
 from catalogs.catalog import Catalog
 from catalogs.studies import Study
 from kernels.errors import InputError
+from pipelines.catalog_access import open_catalog
 from pipelines.progress import say
 from pipelines.settings import Settings
 from pipelines.studies.batches import Batch
 from pipelines.studies.definition import Definition, load_study
 from pipelines.studies.live import Monitor, duration, group_of, shown
-from pipelines.studies.place import open_catalog
 from pipelines.studies.plan import Plan, plan, store
 from pipelines.studies.target import target_of
 from pipelines.studies.workers import Workers
