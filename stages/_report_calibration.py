@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 from stages._report_figures import calibration, number
-from stages._report_page import note
+from stages.report_page import note
 
 BAR = (0.88, 0.99)
 """Within which the 95 % interval of every quantity should hold."""

@@ -8,11 +8,11 @@ import xarray as xr
 from kernels.errors import InputError
 from stages._report_calibration import honesty
 from stages._report_figures import colour_bar, draw, number, parity, spectrum
-from stages._report_page import folded, items, note, page, section, table
 from stages.base import Stage, StageConfig, schema
 from stages.evaluate import ROWS
 from stages.evaluate import table as metrics_table
 from stages.ragged import offsets, sample_names
+from stages.report_page import folded, items, note, page, section, table
 from stages.variables import OK, TEST, TRAIN
 
 LITERATURE = (

@@ -13,7 +13,9 @@ from sqlalchemy.engine import Engine
 from catalogs.database import engine_for
 from catalogs.failures import storage_errors
 from catalogs.rows import Writer
-from catalogs.studies import Done, Failed, Point, publish_points, still_leased
+from catalogs.studies import Point
+from catalogs.study_leases import still_leased
+from catalogs.study_results import Done, Failed, publish_points
 from pipelines.studies.compute import Computer, computer_for
 from pipelines.studies.point_process import PointProcess
 

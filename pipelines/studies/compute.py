@@ -15,7 +15,8 @@ from catalogs.catalog import SMALL_BYTES, Catalog, Record
 from catalogs.contents import content_of
 from catalogs.keys import plain
 from catalogs.rows import Description, Item, describe
-from catalogs.studies import Done, Failed, Point, Small, metrics_key
+from catalogs.studies import Point, metrics_key
+from catalogs.study_results import Done, Failed, Small
 from kernels.errors import InputError
 from pipelines.diagram import compute
 from pipelines.runner import Runner

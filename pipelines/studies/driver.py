@@ -10,7 +10,7 @@ from typing import Any
 
 import cloudpickle
 
-from catalogs import environment, studies, study_queries
+from catalogs import environment, studies, study_leases, study_queries, study_results
 from catalogs.catalog import Catalog
 from catalogs.studies import Study
 from kernels.errors import InputError
@@ -146,7 +146,7 @@ class _Driver:
                 self._loop(workers)
         finally:
             workers.close()
-            studies.release(engine, number, self.owner)
+            study_leases.release(engine, number, self.owner)
         if self._too_many():
             raise InputError(
                 f"study {self.study.name!r} was stopped: {sum(self.failed.values())} points failed, allowed "
@@ -173,7 +173,7 @@ class _Driver:
         """Lease and submit until every worker has a batch and the next one; whether there is none left."""
         run = self.planned.definition.run
         while not self.stopping and workers.running < 2 * workers.count:
-            points, _ = studies.lease(
+            points, _ = study_leases.lease(
                 self.catalog.engine, self.study.number, self.owner, self._size(workers), run.lease_seconds,
                 run.keep == "metrics",
             )  # fmt: skip
@@ -212,11 +212,11 @@ class _Driver:
         engine, number = self.catalog.engine, self.study.number
         if report is None:
             lost = [
-                studies.Failed(point, "WorkersDied", _DIED, 0.0, 0.0)
+                study_results.Failed(point, "WorkersDied", _DIED, 0.0, 0.0)
                 for point in batch.points
-                if point.number in studies.still_leased(engine, number, self.owner, [point.number])
+                if point.number in study_leases.still_leased(engine, number, self.owner, [point.number])
             ]
-            studies.mark_failed(engine, number, self.owner, lost)
+            study_results.mark_failed(engine, number, self.owner, lost)
             failed = tuple((one.kind, one.error) for one in lost)
             done = len(batch.points) - len(lost)
         else:
@@ -243,7 +243,7 @@ class _Driver:
 
         def beat() -> None:
             while not self.over.wait(min(lease / 4, 5.0)):
-                cancelled = studies.renew(self.catalog.engine, self.study.number, self.owner, lease)
+                cancelled = study_leases.renew(self.catalog.engine, self.study.number, self.owner, lease)
                 self.cancelled = self.cancelled or cancelled
                 self.stopping = self.stopping or cancelled
 

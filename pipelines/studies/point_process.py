@@ -16,7 +16,8 @@ from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from catalogs.studies import Done, Failed, Point
+from catalogs.studies import Point
+from catalogs.study_results import Done, Failed
 
 GRACE = 10.0
 """Seconds after its time-out at which a process that did not end itself is killed."""

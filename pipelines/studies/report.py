@@ -17,7 +17,7 @@ from pipelines.studies.definition import Definition, Range
 from pipelines.studies.live import duration, group_of
 from pipelines.studies.results import definition_of, result_table
 from pipelines.studies.sensitivity import sensitivity
-from stages import _report_page as html
+from stages import report_page as html
 
 LARGEST_TABLE = 1000
 """Rows that the page shows; all are in the CSV that it carries."""

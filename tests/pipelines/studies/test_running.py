@@ -1,66 +1,21 @@
-"""Running studies: nothing twice, failures apart, two drivers share, kills survived, results as tables."""
+"""Running studies: nothing twice, failures apart, two drivers share, cancelled studies go on."""
 
-import os
-import signal
-import subprocess
-import sys
 import threading
 import time
-from pathlib import Path
 
 import numpy as np
-import pandas as pd
-import psutil
 import pytest
-import sqlalchemy as sa
-import xarray as xr
-from killed_study import study as killed_study
+from study_cases import catalog_of, study
 from study_stages import LATER, POINT, SUMMED, PointConfig
 
 from catalogs import studies, study_queries
-from catalogs.catalog import Catalog
-from catalogs.tables import artifacts, points
 from kernels.errors import InputError
 from pipelines.runner import Runner
-from pipelines.settings import settings
 from pipelines.studies.definition import parse_study
-from pipelines.studies.designs import columns
 from pipelines.studies.driver import run_study
-from pipelines.studies.files import write_results
 from pipelines.studies.plan import extended
 from pipelines.studies.report import report
-from pipelines.studies.results import definition_of, diff, result_dataset, result_table
-from pipelines.studies.sensitivity import sensitivity
-
-
-@pytest.fixture
-def counter(tmp_path, monkeypatch):
-    path = tmp_path / "counter"
-    monkeypatch.setenv("STUDY_COUNTER", str(path))
-    return lambda: path.read_text().splitlines() if path.exists() else []
-
-
-@pytest.fixture
-def where(tmp_path, database_url):
-    return settings(project=tmp_path / "p", workers=0, quiet=True, database_url=database_url)
-
-
-@pytest.fixture
-def local(tmp_path):
-    return settings(project=tmp_path / "p", workers=0, quiet=True)
-
-
-def study(name="s", method="random", run=None, config=None, **design):
-    if method not in ("list", "table"):
-        design.setdefault(
-            "parameters", {"a": {"low": 0.0, "high": 2.0}, "inner.shift": {"low": 0.0, "high": 1.0}}
-        )
-    values = {"name": name, "config": config or {}, "design": {"method": method, **design}, "run": run or {}}
-    return parse_study(values)
-
-
-def catalog_of(where):
-    return Catalog(where.project, where.database_url)
+from pipelines.studies.results import definition_of, result_table
 
 
 def test_points_are_computed_once_whoever_asks(where, counter):
@@ -228,90 +183,6 @@ def test_large_results_lie_in_the_store(local):
     catalog.close()
 
 
-def test_results_as_files_and_as_a_grid(local, tmp_path):
-    grid = {"a": [1.0, 2.0, 3.0], "kind": ["plain", "refuse"]}
-    run_study(
-        study(
-            method="grid", parameters=grid, repeats={"count": 2, "field": "n"},
-            where="a < 3 or kind != 'refuse'"
-        ),
-        local, stage=POINT,
-    )  # fmt: skip
-    catalog = catalog_of(local)
-    dataset = result_dataset(catalog, "s")
-    assert dict(dataset.sizes) == {"a": 3, "kind": 2, "n": 2}
-    np.testing.assert_array_equal(dataset["y"].sel(kind="plain", n=1), [2.0, 5.0, 10.0])
-    assert np.isnan(dataset["y"].sel(kind="refuse")).all()
-    np.testing.assert_array_equal(dataset["quality"].sel(kind="plain", a=2.0), [0.0, 0.5])
-    for name in ("t.csv", "t.parquet", "t.nc", "t.html"):
-        write_results(catalog, "s", tmp_path / name)
-    read = pd.read_parquet(tmp_path / "t.parquet")
-    assert read["y"].dropna().tolist() == [2.0, 2.0, 5.0, 5.0, 10.0, 10.0]
-    assert pd.read_csv(tmp_path / "t.csv")["state"].tolist() == read["state"].tolist()
-    with xr.open_dataset(tmp_path / "t.nc") as stored:
-        xr.testing.assert_equal(stored["y"].load(), dataset["y"])
-    assert "points of method 'grid' are no sample" in (tmp_path / "t.html").read_text().replace("&#x27;", "'")
-    with pytest.raises(InputError, match=r"expected a name ending in .parquet"):
-        write_results(catalog, "s", tmp_path / "t.xls")
-    catalog.close()
-
-
-def test_differences_of_two_studies(local):
-    run_study(study("one", "grid", parameters={"a": [1, 2, 3]}), local, stage=POINT)
-    run_study(study("two", "grid", parameters={"a": [2, 3, 4]}, config={"b": 3.0}), local, stage=POINT)
-    catalog = catalog_of(local)
-    table = diff(catalog, "one", "two")
-    assert table["what"].tolist() == ["only in one", "metric", "metric", "only in two"]
-    assert table["change"].dropna().tolist() == [2.0, 2.0]
-    assert diff(catalog, "one", "one").empty
-    with pytest.raises(InputError, match="there is no study 'three'; there are: one, two"):
-        diff(catalog, "one", "three")
-    catalog.close()
-
-
-FIRST, TOTAL = [0.3139, 0.4424, 0.0], [0.5576, 0.4424, 0.2437]
-"""Sobol indices of the Ishigami function in closed form (Sobol and Levitan 1999)."""
-
-
-def ishigami(design):
-    unit = {name: {"low": 0.0, "high": 1.0} for name in ("a", "b", "inner.shift")}
-    one = study(parameters=unit, **design)
-    table = pd.DataFrame(columns(one.design)[1])
-    x, y, z = (np.pi * (2 * table[name] - 1) for name in unit)
-    table["y"] = np.sin(x) + 7 * np.sin(y) ** 2 + 0.1 * z**4 * np.sin(x)
-    return one, table
-
-
-def test_indices_of_the_ishigami_function():
-    (found,) = sensitivity(*ishigami({"method": "saltelli", "samples": 4096}), "y")
-    np.testing.assert_allclose(found.table["first order"], FIRST, atol=0.03)
-    np.testing.assert_allclose(found.table["total"], TOTAL, atol=0.03)
-    one, table = ishigami({"method": "saltelli", "samples": 4096, "second_order": True})
-    table.loc[7, "y"] = np.nan
-    (found,) = sensitivity(one, table, "y")
-    assert found.how == "Sobol indices, 4095 base points"
-    np.testing.assert_allclose(found.table["total"], TOTAL, atol=0.03)
-    fast, delta = sensitivity(*ishigami({"method": "latin_hypercube", "samples": 1000}), "y")
-    np.testing.assert_allclose(fast.table["first order"], FIRST, atol=0.1)
-    assert delta.table["delta"].argmax() == 1
-    for design, message in (
-        ({"method": "random", "samples": 20}, "not possible from 20 points with 'y', at least 64"),
-        ({"method": "random", "samples": 99, "where": "a < 0.5"}, "without where and repeats"),
-    ):
-        with pytest.raises(InputError, match=message):
-            sensitivity(*ishigami(design), "y")
-
-
-def test_the_report_shows_effects_and_indices(local):
-    run_study(study(method="saltelli", samples=8), local, stage=POINT)
-    catalog = catalog_of(local)
-    page = report(catalog, "s")
-    for text in ("Main effects", "y against inner.shift", "Sobol indices, 8 base points", "32 done"):
-        assert text in page
-    assert "http" not in page.split("<body>")[1]
-    catalog.close()
-
-
 def test_two_drivers_share_the_points(where, counter):
     one = study(samples=40, config={"sleep": 0.01}, run={"batch_seconds": 0.05})
     outcomes = []
@@ -338,36 +209,6 @@ def test_two_drivers_share_the_points(where, counter):
     assert len(counter()) == 40
 
 
-def test_leases_end_and_dead_owners_lose_theirs(where, counter):
-    one = study(samples=6)
-    run_study(study("none", samples=1, seed=5), where, stage=POINT)
-    catalog = catalog_of(where)
-    engine = catalog.engine
-    run_study(one, where, stage=POINT)
-    number = studies.get(engine, "s").number
-    with studies.writing(engine) as connection:
-        connection.execute(sa.delete(artifacts))
-        now = {"state": "pending", "result": None}
-        connection.execute(sa.update(points).where(points.c.study == number).values(**now))
-    leased, found = studies.lease(engine, number, "elsewhere:1:1", 4, 30.0, False)
-    assert ([point.number for point in leased], found) == ([0, 1, 2, 3], 0)
-    assert [p.number for p in studies.lease(engine, number, "elsewhere:2:2", 9, 30.0, False)[0]] == [4, 5]
-    assert studies.lease(engine, number, "elsewhere:3:3", 9, 30.0, False)[0] == []
-    studies.renew(engine, number, "elsewhere:1:1", -1.0)
-    assert [p.number for p in studies.lease(engine, number, "elsewhere:3:3", 2, 30.0, False)[0]] == [0, 1]
-    assert studies.still_leased(engine, number, "elsewhere:1:1", [0, 1, 2, 3]) == {2, 3}
-    dead = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
-    owner = studies.environment.process_name(dead.pid)
-    studies.renew(engine, number, "elsewhere:2:2", -1.0)
-    assert len(studies.lease(engine, number, owner, 2, 30.0, False)[0]) == 2
-    studies.reopen(engine, number)
-    assert study_queries.counts(engine, number)["pending"] == 0
-    dead.communicate()
-    studies.reopen(engine, number)
-    assert study_queries.counts(engine, number)["pending"] == 2
-    catalog.close()
-
-
 def test_a_cancelled_study_stops_and_goes_on(local, counter):
     run_study(study(samples=4), local, stage=POINT)
     catalog = catalog_of(local)
@@ -387,51 +228,3 @@ def test_a_cancelled_study_stops_and_goes_on(local, counter):
     assert run_study(longer, local, stage=POINT).counts["done"] == 60
     assert len(counter()) == 64
     catalog.close()
-
-
-def start(folder, counter_file, workers, count):
-    here = Path(__file__).parent
-    paths = os.pathsep.join([str(here), os.environ.get("PYTHONPATH", "")])
-    environment = {**os.environ, "PYTHONPATH": paths, "STUDY_COUNTER": str(counter_file)}
-    command = [sys.executable, str(here / "killed_study.py"), str(folder), str(workers), str(count)]
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-
-
-def lines_of(path):
-    return path.read_text().splitlines() if path.exists() else []
-
-
-@pytest.mark.xdist_group("workers")
-def test_kills_of_a_worker_and_of_the_driver_are_survived(tmp_path):
-    counter_file, count = tmp_path / "counter", 80
-    first = start(tmp_path / "p", counter_file, 1, count)
-    waited = time.monotonic() + 120
-    while len(lines_of(counter_file)) < 20 and first.poll() is None and time.monotonic() < waited:
-        time.sleep(0.01)
-    family = psutil.Process(first.pid).children(recursive=True)
-    workers = [p for p in family if any("point_process" in word for word in p.cmdline())]
-    os.kill(psutil.Process(workers[0].pid).ppid(), signal.SIGKILL)  # the worker that owns a point process
-    while len(lines_of(counter_file)) < 45 and first.poll() is None and time.monotonic() < waited:
-        time.sleep(0.01)
-    first.kill()
-    first.communicate()
-    psutil.wait_procs(family, timeout=30)
-    assert not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in family)
-    second = start(tmp_path / "p", counter_file, 1, count)
-    errors = second.communicate(timeout=200)[1]
-    assert second.returncode == 0, errors.decode()
-    catalog = Catalog(tmp_path / "p")
-    table = result_table(catalog, "killed")
-    assert table["state"].tolist() == ["done"] * count
-    with catalog.engine.connect() as connection:
-        keys = list(connection.execute(sa.select(artifacts.c.key)).scalars())
-    assert sorted(keys) == sorted(table["key"])
-    clean = settings(project=tmp_path / "clean", workers=0, quiet=True)
-    undisturbed = killed_study(count)
-    run_study(undisturbed.model_copy(update={"config": {"sleep": 0.0}}), clean, stage=POINT)
-    other = Catalog(tmp_path / "clean")
-    wanted = result_table(other, "killed")
-    assert table["a"].tolist() == wanted["a"].tolist()
-    assert table["y"].tolist() == wanted["y"].tolist()
-    catalog.close()
-    other.close()
