@@ -11,6 +11,7 @@ from catalogs.archive_checks import Item
 from catalogs.catalog import Catalog
 from catalogs.contents import Content, insert_content, stored_contents
 from catalogs.database import insert_new
+from catalogs.locks import hold
 from catalogs.rows import Description, values
 from catalogs.tables import artifacts, edges, names, parameters, payloads, runs, schemas, tags
 
@@ -135,6 +136,7 @@ def _run(connection: Connection, item: Item) -> int:
 
 def _insert_name(connection: Connection, name: str, version: int, artifact: int) -> None:
     """Keep the number of a version where it is the next or the name is new here; else append it."""
+    hold(connection, "name", name)
     last = connection.execute(sa.select(sa.func.max(names.c.number)).where(names.c.name == name)).scalar()
     number = version if last is None or version > last else last + 1
     row = {"name": name, "number": number, "artifact": artifact, "created": time.time()}

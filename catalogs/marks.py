@@ -6,7 +6,8 @@ import time
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from catalogs.database import writing
+from catalogs.database import insert_new, writing
+from catalogs.locks import hold
 from catalogs.queries import Queries
 from catalogs.tables import artifacts, names, tags
 from kernels.errors import InputError
@@ -31,7 +32,7 @@ class Marks(Queries):
             _check(one, "tag")
         with writing(self.engine) as connection:
             number = _number(connection, full)
-            for one in given:
+            for one in sorted(set(given)):  # in one order, so that two never wait for each other
                 _put(connection, number, one)
 
     def untag(self, key: str, *given: str) -> None:
@@ -57,6 +58,7 @@ class Marks(Queries):
         _check(tag, "tag")
         full = self.resolve(key)
         with writing(self.engine) as connection:
+            hold(connection, "tag", tag)
             number = _number(connection, full)
             before = _bearer(connection, tag)
             connection.execute(sa.delete(tags).where(tags.c.tag == tag))
@@ -74,20 +76,10 @@ class Marks(Queries):
         Naming the latest version again changes nothing. Raises InputError for an unknown key, a name that is
         not letters, digits, `_`, `.`, `-`, and one that could be the start of a key.
         """
-        _check(name, "name")
-        if _KEY_LIKE.fullmatch(name):
-            raise InputError(f"the name {name!r} could be the start of a key: use a name with other letters")
+        check_name(name)
         full = self.resolve(key)
         with writing(self.engine) as connection:
-            number = _number(connection, full)
-            mine = sa.select(names.c.number, names.c.artifact).where(names.c.name == name)
-            last = connection.execute(mine.order_by(names.c.number.desc()).limit(1)).first()
-            if last is not None and last.artifact == number:
-                return int(last.number)
-            version = 1 if last is None else int(last.number) + 1
-            row = {"name": name, "number": version, "artifact": number, "created": time.time()}
-            connection.execute(sa.insert(names), row)
-            return version
+            return next_version(connection, name, _number(connection, full))
 
     def note(self, key: str, text: str) -> None:
         """Write the note of an artifact, in place of the one it has.
@@ -112,6 +104,27 @@ def _check(mark: str, kind: str) -> None:
         )
 
 
+def check_name(name: str) -> None:
+    """Raise InputError where an artifact cannot have the name."""
+    _check(name, "name")
+    if _KEY_LIKE.fullmatch(name):
+        raise InputError(f"the name {name!r} could be the start of a key: use a name with other letters")
+
+
+def next_version(connection: Connection, name: str, number: int) -> int:
+    """Make the artifact of a number the latest version of a name, unless it is; the version."""
+    # versions are numbered without gaps, which takes a look at the last one
+    hold(connection, "name", name)
+    mine = sa.select(names.c.number, names.c.artifact).where(names.c.name == name)
+    last = connection.execute(mine.order_by(names.c.number.desc()).limit(1)).first()
+    if last is not None and last.artifact == number:
+        return int(last.number)
+    version = 1 if last is None else int(last.number) + 1
+    row = {"name": name, "number": version, "artifact": number, "created": time.time()}
+    connection.execute(sa.insert(names), row)
+    return version
+
+
 def _number(connection: Connection, key: str) -> int:
     found = connection.execute(sa.select(artifacts.c.id).where(artifacts.c.key == key)).scalar()
     if found is None:
@@ -120,9 +133,7 @@ def _number(connection: Connection, key: str) -> int:
 
 
 def _put(connection: Connection, number: int, tag: str) -> None:
-    mine = (tags.c.tag == tag) & (tags.c.artifact == number)
-    if connection.execute(sa.select(tags.c.tag).where(mine)).first() is None:
-        connection.execute(sa.insert(tags), {"tag": tag, "artifact": number, "created": time.time()})
+    insert_new(connection, tags, {"tag": tag, "artifact": number, "created": time.time()})
 
 
 def _bearer(connection: Connection, tag: str) -> str | None:

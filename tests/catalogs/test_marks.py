@@ -1,6 +1,7 @@
 """Tags, names with versions, notes: what they say, what they refuse, and that moving is atomic."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import pytest
@@ -80,3 +81,39 @@ def test_marks_that_are_refused(catalog, mark):
             act("a", mark)
     with pytest.raises(InputError, match="cannot be used"):
         catalog.move_tag(mark, "a")
+
+
+def side_by_side(act, jobs):
+    """Run the jobs in four threads that begin each round together."""
+    barrier = threading.Barrier(4)
+
+    def work(mine):
+        done = []
+        for job in mine:
+            barrier.wait(60)
+            done.append(act(job))
+        return done
+
+    with ThreadPoolExecutor(4) as pool:
+        return [one for some in pool.map(work, [jobs[n::4] for n in range(4)]) for one in some]
+
+
+def test_names_given_at_once_are_versions_without_gap_or_loss(catalog):
+    given = side_by_side(lambda key: catalog.name(key, "bars"), ["a", "b", "c", "a"] * 8)
+    known = [catalog.resolve(f"bars@{n}") for n in range(1, max(given) + 1)]
+    assert all(one != other for one, other in zip(known, known[1:], strict=False))
+    with pytest.raises(InputError, match=f"'bars' has no version '{len(known) + 1}'"):
+        catalog.resolve(f"bars@{len(known) + 1}")
+    versions = [name for key in "abc" for name in catalog.show(key)["names"]]
+    assert sorted(versions) == sorted(f"bars@{n}" for n in range(1, len(known) + 1))
+
+
+def test_a_tag_put_at_once_is_there_once(catalog):
+    side_by_side(lambda tag: catalog.tag("a", tag), [f"t{n // 4}" for n in range(32)])
+    assert catalog.show("a")["tags"] == [f"t{n}" for n in range(8)]
+
+
+def test_a_tag_moved_at_once_has_one_bearer(catalog):
+    for _ in range(6):
+        side_by_side(lambda key: catalog.move_tag("in-use", key), ["a", "b", "c", "a"])
+        assert sum("in-use" in catalog.show(key)["tags"] for key in "abc") == 1
