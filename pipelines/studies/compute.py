@@ -112,7 +112,7 @@ class Computer:
 
 def computer_for(target: Target, settings: Settings, keep_data: bool, traces: bool = False) -> Computer:
     """A computer that works in this process alone."""
-    where = settings.model_copy(update={"workers": 0, "quiet": True})
+    where = settings.model_copy(update={"workers": 0, "scheduler": None, "quiet": True})
     return Computer(target, where, keep_data, Runner(where), traces)
 
 

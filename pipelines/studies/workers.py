@@ -1,6 +1,7 @@
 """Worker processes of a study: a local Dask cluster, or the one that PUSHFORWARD_SCHEDULER names."""
 
 import queue
+import time
 from typing import TYPE_CHECKING, Any
 
 from kernels import cuda_support
@@ -11,6 +12,9 @@ from pipelines.studies.batches import Batch, Report, end_processes, run_batch
 
 if TYPE_CHECKING:
     from distributed import Client
+
+_COUNT_AGAIN = 5.0
+"""Seconds after which the workers of an outer scheduler are counted again."""
 
 
 class Workers:
@@ -28,7 +32,7 @@ class Workers:
         self._client: Client | None = None
         self._resources = {"GPU": gpus} if gpus else None
         address = getattr(settings, "scheduler", None)
-        self.count = max(settings.workers, 1)
+        self._count, self._counted = max(settings.workers, 1), time.monotonic()
         if address is None and gpus and not cuda_support.available():
             raise InputError(
                 f"run.gpus is {gpus:g}, and this machine has no GPU that numba-cuda can use: set gpus = 0, "
@@ -38,14 +42,14 @@ class Workers:
             return
         self._client = self._outer(address) if address else self._local(settings.workers)
         self._check_slots(gpus)
+        self._count = self._slots()
 
     def _local(self, workers: int) -> "Client":
         import dask
         import distributed  # noqa: F401 - its defaults must be there before one of them is set for a while
 
         # of several GPUs in one machine every worker would take the first: those need workers of their own
-        self.count = 1 if self._resources else workers
-        self._cluster = Cluster(self.count)
+        self._cluster = Cluster(1 if self._resources else workers)
         with dask.config.set({"distributed.worker.resources": self._resources or {}}):
             return self._cluster._started()
 
@@ -58,9 +62,7 @@ class Workers:
             raise InputError(
                 f"no Dask scheduler answers at {address} ({error}): start it, or unset PUSHFORWARD_SCHEDULER"
             ) from error
-        workers = self._own.scheduler_info(n_workers=-1)["workers"].values()
-        self.count = sum(worker["nthreads"] for worker in workers)
-        if not self.count:
+        if not self._own.scheduler_info(n_workers=-1)["workers"]:
             raise InputError(
                 f"the scheduler {address} has no workers: start some with `dask worker {address}`"
             )
@@ -75,8 +77,20 @@ class Workers:
                 f"run.gpus is {gpus:g}, and no worker offers more than {offered:g}: start workers with "
                 f"`dask worker --resources GPU={gpus:g}`, or set gpus to what they have"
             )
-        if gpus:
-            self.count = sum(int(worker["resources"].get("GPU", 0) // gpus) for worker in workers)
+
+    def _slots(self) -> int:
+        assert self._client is not None
+        workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
+        if self._resources:
+            return sum(int(worker["resources"].get("GPU", 0) // self._resources["GPU"]) for worker in workers)
+        return sum(worker["nthreads"] for worker in workers)
+
+    @property
+    def count(self) -> int:
+        """Batches that run at once, at least 1; the workers of an outer scheduler come and go."""
+        if self._own is not None and time.monotonic() - self._counted > _COUNT_AGAIN:
+            self._count, self._counted = self._slots(), time.monotonic()
+        return max(self._count, 1)
 
     @property
     def running(self) -> int:
