@@ -41,12 +41,22 @@ MpiDefault=none
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core_Memory
 ReturnToService=2
+SlurmdParameters=config_overrides
 SchedulerParameters=sched_interval=1
 InactiveLimit=0
 KillWait=5
 NodeName={host} NodeAddr=127.0.0.1 CPUs={cpus} RealMemory={memory} State=UNKNOWN
 PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
+
+
+def cluster_settings(folder: Path, **given: object) -> str:
+    """A cluster.toml in the folder, of two small jobs but for what is given; its path."""
+    values = {"jobs": 2, "cores": 1, "memory": "1GB", "certificates": str(folder / "certificates"), **given}
+    file = folder / "cluster.toml"
+    lines = (f"{name} = {value!r}".replace("'", '"') for name, value in values.items())
+    file.write_text("\n".join(lines))
+    return str(file)
 
 
 def missing() -> str:
@@ -60,7 +70,11 @@ def missing() -> str:
 @contextlib.contextmanager
 def one_node(folder: Path) -> Iterator[dict[str, str]]:
     """Variables with which sbatch finds a Slurm that is up in the folder; it is taken down at the end."""
-    cpus, memory = os.cpu_count() or 1, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
+    # a driver and two workers run at once on however few cores
+    cpus, memory = (
+        max(os.cpu_count() or 1, 4),
+        os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20,
+    )
     controller, node = free_ports(2)
     host, user = socket.gethostname().split(".")[0], pwd.getpwuid(os.getuid()).pw_name
     for name in ("state", "spool"):

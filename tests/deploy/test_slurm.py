@@ -3,14 +3,13 @@
 import os
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import cluster
 import pytest
 from certificates import make_certificates
 from deploy_files import DEPLOY, program
-from slurm_node import missing, one_node
+from slurm_node import cluster_settings
 
 SCRIPTS = DEPLOY / "slurm"
 
@@ -30,14 +29,6 @@ jobs = {job for job, _ in results}
 assert [value for _, value in results] == [2.0 * number for number in range(20)], results
 print("jobs", len(jobs), "sum", sum(value for _, value in results))
 """
-
-
-def _settings(folder: Path, **given: object) -> Path:
-    values = {"jobs": 2, "cores": 1, "memory": "1GB", "certificates": str(folder / "certificates"), **given}
-    file = folder / "cluster.toml"
-    lines = (f"{name} = {value!r}".replace("'", '"') for name, value in values.items())
-    file.write_text("\n".join(lines))
-    return file
 
 
 def test_the_example_is_complete(monkeypatch, tmp_path):
@@ -66,7 +57,7 @@ def test_wrong_settings_name_the_field(tmp_path, text, message):
 
 
 def test_a_site_without_slurm_or_certificates_is_one_message(tmp_path, monkeypatch, capsys):
-    file = str(_settings(tmp_path))
+    file = cluster_settings(tmp_path)
     monkeypatch.setattr(cluster.shutil, "which", lambda _name: None)
     assert cluster.main([file]) == 1
     assert "there is no sbatch here" in capsys.readouterr().err
@@ -82,7 +73,11 @@ def test_the_job_script_asks_for_what_the_settings_say_and_holds_no_secret(tmp_p
     monkeypatch.setenv("PUSHFORWARD_DATABASE_URL", "postgresql+psycopg://u:geheim@h/d")
     script = cluster.job_script(
         cluster.load(
-            _settings(tmp_path, queue="long", gpus=2, walltime="00:10:00", prologue=["module load x"])
+            Path(
+                cluster_settings(
+                    tmp_path, queue="long", gpus=2, walltime="00:10:00", prologue=["module load x"]
+                )
+            )
         )
     )
     for line in ("-p long", "-t 00:10:00", "--mem=954M", "--gres=gpu:2", "--export=ALL"):
@@ -117,21 +112,11 @@ def test_shell_scripts_parse_and_hold_no_secret():
     program("pushforward")
 
 
-@pytest.fixture
-def slurm():
-    reason = missing()
-    if reason:
-        pytest.skip(reason)
-    pytest.importorskip("dask_jobqueue")
-    with tempfile.TemporaryDirectory() as folder, one_node(Path(folder)) as environment:
-        yield {**os.environ, **environment}
-
-
 @pytest.mark.slurm
 @pytest.mark.timeout(240)
 def test_workers_are_slurm_jobs_and_are_gone_afterwards(slurm, tmp_path):
     make_certificates(tmp_path / "certificates", ["127.0.0.1"])
-    settings = str(_settings(tmp_path, log_directory=str(tmp_path / "logs"), interface="lo", wait=90))
+    settings = cluster_settings(tmp_path, log_directory=str(tmp_path / "logs"), interface="lo", wait=90)
     command = [sys.executable, str(SCRIPTS / "cluster.py"), settings, "--", sys.executable, "-c", ON_WORKERS]
     environment = {**slurm, "PYTHONPATH": str(DEPLOY.parent)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200, check=False)
@@ -150,7 +135,7 @@ def test_workers_are_slurm_jobs_and_are_gone_afterwards(slurm, tmp_path):
 @pytest.mark.timeout(120)
 def test_without_a_command_it_stays_until_it_is_ended_and_takes_its_jobs_along(slurm, tmp_path):
     make_certificates(tmp_path / "certificates", ["127.0.0.1"])
-    settings = str(_settings(tmp_path, log_directory=str(tmp_path / "logs"), interface="lo", wait=90))
+    settings = cluster_settings(tmp_path, log_directory=str(tmp_path / "logs"), interface="lo", wait=90)
     command = [sys.executable, str(SCRIPTS / "cluster.py"), settings]
     jobs = ["squeue", "--noheader", "--states=R,PD"]
     with subprocess.Popen(command, env=slurm, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as started:
@@ -166,7 +151,9 @@ def test_without_a_command_it_stays_until_it_is_ended_and_takes_its_jobs_along(s
 @pytest.mark.timeout(240)
 def test_the_status_of_the_command_is_that_of_the_job(slurm, tmp_path):
     make_certificates(tmp_path / "certificates", ["127.0.0.1"])
-    settings = str(_settings(tmp_path, jobs=1, log_directory=str(tmp_path / "logs"), interface="lo", wait=90))
+    settings = cluster_settings(
+        tmp_path, jobs=1, log_directory=str(tmp_path / "logs"), interface="lo", wait=90
+    )
     environment = {
         **slurm,
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
