@@ -10,6 +10,7 @@ from catalogs.database import insert_new, writing
 from catalogs.locks import hold
 from catalogs.queries import Queries
 from catalogs.tables import artifacts, names, tags
+from catalogs.where import storable_text
 from kernels.errors import InputError
 
 LONGEST_NOTE = 10_000
@@ -66,7 +67,11 @@ class Marks(Queries):
         return before
 
     def tagged(self, tag: str) -> str | None:
-        """Key of the artifact that got the tag last, None where no artifact has it."""
+        """Key of the artifact that got the tag last, None where no artifact has it.
+
+        Raises InputError for what is no tag.
+        """
+        _check(tag, "tag")
         with self.engine.connect() as connection:
             return _bearer(connection, tag)
 
@@ -86,10 +91,10 @@ class Marks(Queries):
 
         Raises InputError for an unknown key and a text of more than LONGEST_NOTE characters.
         """
-        if len(text) > LONGEST_NOTE or "\0" in text:
+        if len(text) > LONGEST_NOTE or not storable_text(text):
             raise InputError(
-                f"a note of {len(text)} characters; expected at most {LONGEST_NOTE}, none of them NUL: "
-                "shorten it, or keep it in a file beside the project"
+                f"a note of {len(text)} characters; expected at most {LONGEST_NOTE}, none of them NUL or half"
+                " of a surrogate pair: shorten it, or keep it in a file beside the project"
             )
         full = self.resolve(key)
         with writing(self.engine) as connection:

@@ -14,6 +14,7 @@ from catalogs import environment
 from catalogs.database import insert_new, writing
 from catalogs.keys import artifact_key
 from catalogs.tables import artifacts, points, studies
+from catalogs.where import storable_text
 from kernels.errors import InputError
 
 PENDING, RUNNING, DONE, FAILED, SKIPPED, CANCELLED = (
@@ -55,6 +56,8 @@ def metrics_key(key: str) -> str:
 
 def find(engine: Engine, name: str) -> Study | None:
     """The study of that name, None where there is none."""
+    if not storable_text(name):
+        return None
     with engine.connect() as connection:
         row = connection.execute(sa.select(studies).where(studies.c.name == name)).mappings().first()
     if row is None:

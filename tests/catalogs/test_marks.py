@@ -69,8 +69,8 @@ def test_versions_of_a_name(catalog):
 def test_notes(catalog):
     catalog.note("a", "é: the one of the paper")
     assert catalog.show("a")["note"] == "é: the one of the paper"
-    for text in ("x" * 10_001, "a\0b"):
-        with pytest.raises(InputError, match="expected at most 10000, none of them NUL"):
+    for text in ("x" * 10_001, "a\0b", "\udc80"):
+        with pytest.raises(InputError, match="expected at most 10000, none of them NUL or half of a"):
             catalog.note("a", text)
 
 
@@ -81,6 +81,8 @@ def test_marks_that_are_refused(catalog, mark):
             act("a", mark)
     with pytest.raises(InputError, match="cannot be used"):
         catalog.move_tag(mark, "a")
+    with pytest.raises(InputError, match=r"the tag .* cannot be used"):
+        catalog.tagged(mark)
 
 
 def side_by_side(act, jobs):
