@@ -1,7 +1,6 @@
 """The config of the surrogate pipeline: one section a stage, read from a TOML file."""
 
 import difflib
-import tomllib
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -9,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from catalogs.formats.reader import ReadOptions
 from kernels.errors import InputError
+from pipelines.toml_files import cut, joined, locate_file, read_values, shown
 from stages.base import StageConfig
 from stages.registry import STAGES
 
@@ -57,14 +57,11 @@ def read_toml(file: Path, model: type[Model]) -> Model:
 
     Raises InputError naming the file and every unknown or wrong field.
     """
-    try:
-        values = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InputError(f"{file} is not a TOML file: {error}; correct that line") from error
+    values = read_values(file)
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        problems = "; ".join(_problem(problem, model) for problem in error.errors())
+        problems = joined(_problem(problem, model) for problem in error.errors())
         raise InputError(f"{file}: {problems}") from error
 
 
@@ -88,23 +85,17 @@ def placed(config: PipelineConfig, file: Path) -> PipelineConfig:
 
 def locate(path: Path) -> Path:
     """The file, or the shipped config of that name; raises InputError where there is neither."""
-    if path.is_file():
-        return path
-    shipped = SHIPPED / f"{path.name}.toml"
-    if path.parent == Path() and path.suffix == "" and shipped.is_file():
-        return shipped
-    names = ", ".join(sorted(file.stem for file in SHIPPED.glob("*.toml")))
-    raise InputError(f"there is no config file {path}: give a TOML file, or one of the shipped ones: {names}")
+    return locate_file(path, SHIPPED, "config")
 
 
 def _problem(problem: Any, model: type[BaseModel]) -> str:
-    where = ".".join(map(str, problem["loc"])) or "the file"
+    where = cut(".".join(map(str, problem["loc"]))) or "the file"
     if problem["type"] == "extra_forbidden":
         known = _fields(problem["loc"][:-1], model)
         near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"known are: {', '.join(known)}"
         return f"unknown field {where!r}; {hint}"
-    return f"field {where!r} is {problem['input']!r}: {problem['msg']}"
+    return f"field {where!r} is {shown(problem['input'])}: {problem['msg']}"
 
 
 def _fields(location: tuple[Any, ...], root: type[BaseModel]) -> list[str]:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from kernels.errors import InputError
 from pipelines.config import SurrogateConfig, locate, placed, read_toml
 from pipelines.nightly import NightlyConfig
+from pipelines.toml_files import is_file
 
 
 class Deployment(BaseModel):
@@ -87,7 +88,7 @@ def load_deployments(path: Path) -> list[tuple[Deployment, dict[str, Any]]]:
 def _config(deployment: Deployment, file: Path) -> dict[str, Any]:
     beside = file.parent / deployment.config
     try:
-        found = locate(beside if beside.is_file() else Path(deployment.config))
+        found = locate(beside if is_file(beside) else Path(deployment.config))
     except InputError as error:
         raise InputError(f"{file}: deployment {deployment.name!r}: {error}") from error
     if deployment.pipeline == "nightly":

@@ -1,6 +1,5 @@
 """What a study file says: the target, its design and how to run it, validated before anything runs."""
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -8,6 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from kernels.errors import InputError
+from pipelines.toml_files import cut, is_file, joined, locate_file, read_values, shown
 
 SHIPPED = Path(__file__).parent.parent / "configs" / "studies"
 """Folder of the studies that come with the product."""
@@ -145,9 +145,12 @@ class Run(_Frozen):
 
 
 class Definition(_Frozen):
-    """A study: its name, a stage or a pipeline with base config and inputs, the design, how to run it."""
+    """A study: its name, a stage or a pipeline with base config and inputs, the design, how to run it.
 
-    name: str
+    name: also of the folder of its logs.
+    """
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")
     stage: str | None = None
     pipeline: Literal["surrogate"] | None = None
     config: str | dict[str, Any] = Field(default_factory=dict)
@@ -169,11 +172,8 @@ def load_study(path: Path | str) -> Definition:
 
     Raises InputError naming the file and every unknown or wrong field.
     """
-    file = _located(Path(path))
-    try:
-        values = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InputError(f"{file} is not a TOML file: {error}; correct that line") from error
+    file = locate_file(Path(path), SHIPPED, "study")
+    values = read_values(file)
     study = parse_study(values, str(file))
     if study.stage is None and study.pipeline is None:
         raise InputError(f'{file}: neither stage nor pipeline is given: add one, such as stage = "simulate"')
@@ -181,7 +181,7 @@ def load_study(path: Path | str) -> Definition:
     changes: dict[str, Any] = {}
     if study.design.file is not None:
         changes["design"] = study.design.model_copy(update={"file": base / study.design.file})
-    if isinstance(study.config, str) and (base / study.config).is_file():
+    if isinstance(study.config, str) and is_file(base / study.config):
         changes["config"] = str(base / study.config)
     return study.model_copy(update=changes)
 
@@ -194,17 +194,16 @@ def parse_study(values: Mapping[str, Any], source: str = "study") -> Definition:
     try:
         return Definition.model_validate(dict(values))
     except ValidationError as error:
-        problems = dict.fromkeys(_problem(problem) for problem in error.errors())
-        raise InputError(f"{source}: " + "; ".join(problems)) from error
+        raise InputError(f"{source}: {joined(map(_problem, error.errors()))}") from error
 
 
 def _problem(problem: Any) -> str:
-    where = ".".join(str(part) for part in problem["loc"]) or "the study"
+    where = cut(".".join(str(part) for part in problem["loc"])) or "the study"
     if problem["type"] == "extra_forbidden":
         return f"unknown field {where!r}"
     if problem["type"] == "value_error":
         return f"{where}: {problem['msg'].removeprefix('Value error, ')}"
-    return f"field {where!r} is {problem['input']!r}: {problem['msg']}"
+    return f"field {where!r} is {shown(problem['input'])}: {problem['msg']}"
 
 
 def _flattened(tree: Mapping[str, Any], path: str = "") -> Any:
@@ -214,13 +213,3 @@ def _flattened(tree: Mapping[str, Any], path: str = "") -> Any:
             yield from _flattened(entry, full)
         else:
             yield full, entry
-
-
-def _located(path: Path) -> Path:
-    if path.is_file():
-        return path
-    shipped = SHIPPED / f"{path.name}.toml"
-    if path.parent == Path() and path.suffix == "" and shipped.is_file():
-        return shipped
-    names = ", ".join(sorted(file.stem for file in SHIPPED.glob("*.toml")))
-    raise InputError(f"there is no study file {path}: give a TOML file, or one of the shipped ones: {names}")

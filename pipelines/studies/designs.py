@@ -73,6 +73,9 @@ def _values(design: Design) -> dict[str, list[Any]]:
 def unit_points(design: Design) -> np.ndarray:
     """Points of a sampled design in the unit cube, (points, parameters)."""
     dims, count = len(design.parameters), sum(design.blocks)
+    rows = count * (_rows_a_base(design, dims) if design.method == "saltelli" else 1)
+    if rows > LARGEST:
+        raise InputError(f"the design has {rows} points, expected at most {LARGEST}: use fewer samples")
     if design.method == "random":
         seeds = [[design.seed, zlib.crc32(name.encode())] for name in design.parameters]
         return np.stack([np.random.default_rng(seed).random(count) for seed in seeds], axis=1)
@@ -90,6 +93,10 @@ def unit_points(design: Design) -> np.ndarray:
 def _sobol(dims: int, count: int, seed: int) -> np.ndarray:
     sampler = qmc.Sobol(dims, scramble=True, rng=np.random.default_rng(seed))
     return np.asarray(sampler.random_base2(max(math.ceil(math.log2(count)), 0)))[:count]
+
+
+def _rows_a_base(design: Design, dims: int) -> int:
+    return 2 + dims * (2 if design.second_order else 1)
 
 
 def _saltelli(design: Design, dims: int, count: int) -> np.ndarray:

@@ -14,6 +14,7 @@ from kernels.errors import InputError
 from pipelines.studies.definition import Definition, parse_study
 from pipelines.studies.designs import columns
 from pipelines.studies.target import Target
+from pipelines.toml_files import is_file
 
 _SHOWN = 5
 
@@ -131,7 +132,7 @@ def extended(definition: Definition, samples: int) -> Definition:
 
 def _digest(definition: Definition, target: Target) -> str:
     design: dict[str, Any] = definition.design.model_dump(mode="json")
-    if definition.design.file is not None and definition.design.file.is_file():
+    if definition.design.file is not None and is_file(definition.design.file):
         design["file"] = file_digest(definition.design.file)
     # the key of a pipeline holds the versions of its stages and the contents of the files that it reads
     version = target.version if target.stage is not None else target.key({})

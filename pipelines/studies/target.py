@@ -2,7 +2,6 @@
 
 import copy
 import difflib
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,10 +11,11 @@ from pydantic import BaseModel, ValidationError
 
 from catalogs.catalog import Catalog
 from kernels.errors import InputError
-from pipelines.config import SHIPPED, PipelineConfig, SurrogateConfig, load_config
+from pipelines.config import PipelineConfig, SurrogateConfig, load_config, locate
 from pipelines.diagram import planned_keys
 from pipelines.runner import step_key
 from pipelines.studies.definition import Definition
+from pipelines.toml_files import cut, joined, read_values, shown
 from stages.base import Stage
 from stages.registry import STAGES
 
@@ -51,7 +51,7 @@ class Target:
         try:
             return model.model_validate(filled)
         except ValidationError as error:
-            raise InputError("; ".join(_problem(p, self.base) for p in error.errors())) from error
+            raise InputError(joined(_problem(p, self.base) for p in error.errors())) from error
 
     def used(self, values: Mapping[str, Any]) -> dict[str, str]:
         """Input name -> key, with those that the values vary."""
@@ -129,14 +129,7 @@ def _section(stage: Stage, config: str | Mapping[str, Any]) -> Mapping[str, Any]
     """Config of a stage: the stage's own fields, or its section in a whole pipeline config."""
     if not isinstance(config, str):
         return config
-    file = Path(config) if Path(config).is_file() else SHIPPED / f"{Path(config).name}.toml"
-    if not file.is_file():
-        names = ", ".join(sorted(one.stem for one in SHIPPED.glob("*.toml")))
-        raise InputError(f"there is no config file {config}: give a TOML file, or a shipped one: {names}")
-    try:
-        values = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InputError(f"{file} is not a TOML file: {error}; correct that line") from error
+    values = read_values(locate(Path(config)))
     if set(values) <= set(SurrogateConfig.model_fields) and values:
         own = values.get(stage.name, {})
         return own if isinstance(own, Mapping) else {}
@@ -171,7 +164,7 @@ def _unknown(part: str, path: str, place: Any) -> InputError:
 
 
 def _problem(problem: Any, base: Mapping[str, Any]) -> str:
-    where = ".".join(map(str, problem["loc"])) or "the config"
+    where = cut(".".join(map(str, problem["loc"]))) or "the config"
     if problem["type"] == "extra_forbidden":
         place: Any = base
         for section in problem["loc"][:-1]:
@@ -179,4 +172,4 @@ def _problem(problem: Any, base: Mapping[str, Any]) -> str:
         near = difflib.get_close_matches(str(problem["loc"][-1]), list(place), n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"known are: {', '.join(map(str, place))}"
         return f"unknown field {where!r}; {hint}"
-    return f"field {where!r} is {problem['input']!r}: {problem['msg']}"
+    return f"field {where!r} is {shown(problem['input'])}: {problem['msg']}"
