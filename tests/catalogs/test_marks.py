@@ -1,5 +1,6 @@
 """Tags, names with versions, notes: what they say, what they refuse, and that moving is atomic."""
 
+import itertools
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -103,7 +104,7 @@ def side_by_side(act, jobs):
 def test_names_given_at_once_are_versions_without_gap_or_loss(catalog):
     given = side_by_side(lambda key: catalog.name(key, "bars"), ["a", "b", "c", "a"] * 8)
     known = [catalog.resolve(f"bars@{n}") for n in range(1, max(given) + 1)]
-    assert all(one != other for one, other in zip(known, known[1:], strict=False))
+    assert all(one != other for one, other in itertools.pairwise(known))
     with pytest.raises(InputError, match=f"'bars' has no version '{len(known) + 1}'"):
         catalog.resolve(f"bars@{len(known) + 1}")
     versions = [name for key in "abc" for name in catalog.show(key)["names"]]
