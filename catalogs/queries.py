@@ -43,7 +43,8 @@ class Queries(Search):
         if stage is not None:
             query = query.where(columns.stage == stage)
         with self.engine.connect() as connection:
-            rows = [dict(row) for row in connection.execute(query).mappings()]
+            able = stage is None or storable_text(stage)
+            rows = [dict(row) for row in connection.execute(query).mappings()] if able else []
             if stage is not None and not rows:
                 self._refuse_stage(connection, stage)
         table = pd.DataFrame(rows, columns=[column.name for column in query.selected_columns])
