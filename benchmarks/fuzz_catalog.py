@@ -1,9 +1,9 @@
 """Hostile text given to a catalog: only an InputError or a result may come back.
 
-Run from the repository: python benchmarks/fuzz_catalog.py [cases] [--postgresql]. Default 100,000 filters,
-addresses, tags, names, notes, stages, orders, parameters, studies and configs, on SQLite or on a PostgreSQL
-server of its own. Prints how many gave a result or a message, and fails where anything else is raised, a
-process is started, a file comes or goes, or the catalog does not answer as before.
+Run from the repository: python benchmarks/fuzz_catalog.py [cases [seed]] [--postgresql]. Default 100,000
+filters, addresses, tags, names, notes, stages, orders, parameters, studies and configs, on SQLite or on a
+PostgreSQL server of its own. Prints how many gave a result or a message, and fails where anything else is
+raised, a process is started, a file comes or goes, or the catalog does not answer as before.
 """
 
 import json
@@ -37,8 +37,8 @@ WORDS = [
     "\0", "'\0'", "\n", "", "x" * 3000, "'" + "y" * 9000 + "'",
 ]  # fmt: skip
 ACTIONS = (
-    "where", "where", "where", "resolve", "tags", "name", "stage", "order", "parameter", "tag", "untag",
-    "move", "tagged", "name it", "note", "lineage", "list", "study", "publish",
+    *["where"] * 12, *["resolve", "tags", "name", "stage", "order", "parameter", "tag", "untag", "move"] * 3,
+    *["tagged", "name it", "note", "lineage", "list", "study"] * 3, "publish",
 )  # fmt: skip
 
 
@@ -99,7 +99,7 @@ def server(folder: Path) -> str:
     return str(started.get_uri()).replace("postgresql:", "postgresql+psycopg:")
 
 
-def main(cases: int, url: str | None, temporary: Path) -> None:
+def main(cases: int, seed: int, url: str | None, temporary: Path) -> None:
     """All cases, then the catalog must be as before."""
     opened: list[str] = []
     watched = ("os.system", "os.exec", "os.posix_spawn", "os.fork", "subprocess.Popen")
@@ -110,7 +110,7 @@ def main(cases: int, url: str | None, temporary: Path) -> None:
         record = Record("make", 1, config, {}, datetime.now(UTC), 0.1, metrics={"rmse": 0.5})
         data = xr.Dataset({"load": ("sample", [1.0, 2.0], {"role": "parameter"})})
         catalog.publish(letter * 32, data, record)
-    before, chance, counts = files(temporary), random.Random(5), Counter[tuple[str, str]]()
+    before, chance, counts = files(temporary), random.Random(seed), Counter[tuple[str, str]]()
     opened.clear()
     start = time.perf_counter()
     for _ in range(cases):
@@ -144,4 +144,5 @@ if __name__ == "__main__":
     given = [word for word in sys.argv[1:] if not word.startswith("--")]
     with tempfile.TemporaryDirectory() as folder:
         place = server(Path(folder)) if "--postgresql" in sys.argv else None
-        main(int(given[0]) if given else 100_000, place, Path(folder))
+        cases, seed = [*map(int, given), *(100_000, 5)[len(given) :]]
+        main(cases, seed, place, Path(folder))

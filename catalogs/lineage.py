@@ -106,4 +106,5 @@ def _name(names: dict[tuple[int, int], str], number: int, found: dict[int, tuple
 
 
 def _quoted(text: Any) -> str:
-    return str(text).replace('"', "'")
+    """Text within quotes in Mermaid: what is no letter, digit or plain sign by its code."""
+    return "".join(c if c.isalnum() or c in " _-.," else f"#{ord(c)};" for c in str(text))
