@@ -31,7 +31,7 @@ class Range(_Frozen):
     high: float
     log: bool = False
     integer: bool = False
-    count: int | None = Field(default=None, ge=1)
+    count: int | None = Field(default=None, ge=1, le=10_000_000)
 
     @model_validator(mode="after")
     def _ordered(self) -> "Range":

@@ -13,6 +13,7 @@ from pipelines.command_line import main
 from pipelines.config import load_config
 from pipelines.schedules import load_deployments
 from pipelines.studies.definition import load_study, parse_study
+from pipelines.studies.designs import columns
 
 STARTED: list[str] = []
 _watched = ("os.system", "os.exec", "os.posix_spawn", "subprocess.Popen", "socket.connect", "os.fork")
@@ -103,3 +104,24 @@ def test_the_command_line_shows_a_message(arguments, tmp_path, monkeypatch, capf
         assert written.startswith("error: c.toml")
         assert "Traceback" not in written
     assert [path.name for path in tmp_path.iterdir()] == ["c.toml"]
+
+
+@pytest.mark.parametrize(
+    ("design", "message"),
+    [
+        ({"method": "random", "samples": 2**53}, "has 9007199254740992 points, expected at most 10000000"),
+        ({"method": "latin_hypercube", "samples": [4, 2**40]}, "expected at most 10000000"),
+        ({"method": "saltelli", "samples": 2**23}, "has 25165824 points, expected at most 10000000"),
+        ({"method": "grid", "count": 2**63 - 1}, "less than or equal to 10000000"),
+        ({"method": "grid", "count": 4000}, "the grid has 16000000 points, expected at most 10000000"),
+    ],
+)
+def test_designs_too_large_for_any_memory(design, message):
+    entry = {"low": 0.0, "high": 1.0}
+    if "count" in design:
+        entry["count"] = design.pop("count")
+    names = ["seed"] if design["method"] != "grid" else ["seed", "train"]
+    with pytest.raises(InputError, match=message):
+        columns(
+            parse_study({"name": "s", "design": {**design, "parameters": dict.fromkeys(names, entry)}}).design
+        )
