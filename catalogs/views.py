@@ -9,6 +9,7 @@ import xarray as xr
 from catalogs.contents import growing_dims
 from catalogs.failures import storage_errors
 from catalogs.keys import is_text
+from catalogs.netcdf import write_netcdf
 from kernels.errors import InputError
 
 FORMS = ("pyvista", "torch")
@@ -98,7 +99,7 @@ def summary(dataset: xr.Dataset) -> list[tuple[str, str, str, str, str]]:
 def write(dataset: xr.Dataset, path: Path) -> Path:
     """Write a dataset for other programs: `.vtu` (one sample), `.nc`, `.zarr`.
 
-    Raises InputError for another ending, where the file is there already or its writer is not installed.
+    Raises InputError for another ending, where the file is there already, or cannot hold the data.
     """
     if path.exists():
         raise InputError(f"{path} is there already: remove it first, or write another file")
@@ -113,9 +114,5 @@ def write(dataset: xr.Dataset, path: Path) -> Path:
             dataset.load().to_zarr(path, zarr_format=3, consolidated=False)
             return path
         if path.suffix == ".nc":
-            engine = next((e for e in ("h5netcdf", "netcdf4") if e in xr.backends.list_engines()), None)
-            if engine is None:
-                raise InputError(f"{path}: NetCDF needs h5netcdf: pip install h5netcdf, or write .zarr")
-            dataset.to_netcdf(path, engine=engine)
-            return path
+            return write_netcdf(dataset, path)
     raise InputError(f"{path}: expected a name that ends with .vtu, .nc or .zarr")

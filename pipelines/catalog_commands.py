@@ -115,9 +115,7 @@ def show(key: str, *, project: Project = None, format: Format = "table") -> None
 def open_artifact(
     key: str,
     *,
-    output: Annotated[
-        Path | None, Parameter(help="Write it: .vtu (one sample), .nc (needs h5netcdf or netCDF4), .zarr.")
-    ] = None,
+    output: Annotated[Path | None, Parameter(help="Write it: .vtu (one sample), .nc, .zarr.")] = None,
     sample: Annotated[int | None, Parameter(help="Only this sample, from 0.")] = None,
     project: Project = None,
     format: Format = "table",

@@ -2,17 +2,15 @@
 
 from pathlib import Path
 
-import numpy as np
-import xarray as xr
-
 from catalogs.catalog import Catalog
+from catalogs.netcdf import write_netcdf
 from kernels.errors import InputError
 from pipelines.studies.report import report
 from pipelines.studies.results import result_dataset, result_table
 
 
 def write_results(catalog: Catalog, name: str, path: Path) -> None:
-    """Write the table as .csv or .parquet, the dataset as .nc (netCDF 3), the report as .html.
+    """Write the table as .csv or .parquet, the dataset as .nc, the report as .html.
 
     Raises InputError for another ending, or where the file cannot be written.
     """
@@ -24,7 +22,7 @@ def write_results(catalog: Catalog, name: str, path: Path) -> None:
             mixed = [n for n in table.attrs["parameters"] if len(set(map(type, table[n]))) > 1]
             table.astype(dict.fromkeys(mixed, str)).to_parquet(path, index=False)
         elif path.suffix == ".nc":
-            _netcdf(result_dataset(catalog, name)).to_netcdf(path, engine="scipy", format="NETCDF3_64BIT")
+            write_netcdf(result_dataset(catalog, name), path)
         elif path.suffix == ".html":
             path.write_text(report(catalog, name), encoding="utf-8")
         else:
@@ -33,15 +31,3 @@ def write_results(catalog: Catalog, name: str, path: Path) -> None:
         raise InputError(
             f"{path} cannot be written: {error.strerror or error}; choose another place"
         ) from error
-
-
-def _netcdf(dataset: xr.Dataset) -> xr.Dataset:
-    """With the numbers that netCDF 3 has."""
-    small = {
-        n: v.astype(np.float64) if np.abs(v.values).max(initial=0) > 2**31 - 1 else v.astype(np.int32)
-        for n, v in dataset.variables.items()
-        if v.dtype.kind in "iub"
-    }
-    return dataset.assign_coords({n: v for n, v in small.items() if n in dataset.coords}).assign(
-        {n: v for n, v in small.items() if n not in dataset.coords}
-    )

@@ -86,6 +86,12 @@ def test_open_shows_or_writes(project, capsys, tmp_path):
     assert run(capsys, project, "open", "bbb", "--output", str(store))[0] == 0
     with xr.open_zarr(store, consolidated=False) as written:
         assert written["reynolds"].values.tolist() == [2e4, 5e4]
+    file = tmp_path / "a.nc"
+    assert run(capsys, project, "open", "aaa", "--output", str(file))[0] == 0
+    with xr.open_dataset(file) as written:
+        assert written["heat"].values.tolist() == [0, 1, 2, 3, 4, 5]
+        assert written["heat"].attrs == {"role": "field", "units": "K"}
+        assert written["sample_name"].values.tolist() == ["s0", "s1"]
 
 
 def test_lineage_as_a_diagram(project, capsys):
