@@ -86,21 +86,25 @@ def _columns(
     values = {"rmse": rmse, "q2": 1 - rmse, "loss": generator.normal(size=count), "iterations": modes * 1.0}
     for name, stages in sorted(METRICS.items()):
         mine = np.isin(STAGES[stage], stages)
-        yield tables.metrics, {"name": name, "value": values[name][mine], "artifact": number[mine]}
+        yield tables.metrics, {"name": name, "value": values[name][mine], **_of(number, stage, mine)}
     mine = np.isin(STAGES[stage], PARAMETERS)
     for name, a, b in (("angle", low / 1e5 - 4, low / 1e5 - 3), ("reynolds", low, high)):
-        yield tables.parameters, {"name": name, "low": a[mine], "high": b[mine], "artifact": number[mine]}
+        yield tables.parameters, {"name": name, "low": a[mine], "high": b[mine], **_of(number, stage, mine)}
     for name, given in (("mesh.size", np.full(count, 0.02)), ("modes", modes * 1.0), ("seed", seed * 1.0)):
-        yield tables.settings, {"name": name, "number": given, "text": "", "artifact": number}
-    yield tables.settings, {"name": "kernel", "number": 0.0, "text": kernel, "artifact": number}
+        yield tables.settings, {"name": name, "number": given, "text": "", **_of(number, stage)}
+    yield tables.settings, {"name": "kernel", "number": 0.0, "text": kernel, **_of(number, stage)}
     for tag, share in sorted(TAGS.items()):
         mine = generator.random(count) < share
-        yield tables.tags, {"tag": tag, "artifact": number[mine], "created": 1.7e9}
+        yield tables.tags, {"tag": tag, "created": 1.7e9, **_of(number, stage, mine)}
     named = number[:: max(1, 200_000 // max(count // 5, 1))][: count // 10]
     yield tables.names, {
         "name": [f"set-{i % 200}" for i in range(len(named))],
         "number": [i // 200 + 1 for i in range(len(named))], "artifact": named, "created": 1.7e9,
     }  # fmt: skip
+
+
+def _of(number: np.ndarray, stage: np.ndarray, mine: Any = slice(None)) -> dict[str, Any]:
+    return {"artifact": number[mine], "stage": STAGES[stage][mine]}
 
 
 def _insert(connection: sa.Connection, table: sa.Table, columns: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy.engine import Connection
 from catalogs.archive_checks import Item
 from catalogs.catalog import Catalog
 from catalogs.contents import Content, insert_content, stored_contents
-from catalogs.database import insert_new
+from catalogs.database import insert_new, insert_rows
 from catalogs.locks import hold
 from catalogs.rows import Description, values
 from catalogs.tables import artifacts, edges, names, parameters, payloads, runs, schemas, tags
@@ -111,14 +111,11 @@ def _insert_row(
         for key in set(item.inputs.values())
     }
     arrows = [{"artifact": number, "name": n, "input": numbers[key]} for n, key in item.inputs.items()]
-    if arrows:
-        connection.execute(sa.insert(edges), arrows)
-    for table, rows in values(number, item.config, item.metrics, about.ranges).items():
-        if rows:
-            connection.execute(sa.insert(table), rows)
-    marks = [{"tag": t, "artifact": number, "created": time.time()} for t in sorted(set(item.tags))]
-    if marks:
-        connection.execute(sa.insert(tags), marks)
+    insert_rows(connection, edges, arrows)
+    for table, rows in values(number, row, about.ranges).items():
+        insert_rows(connection, table, rows)
+    mine = {"artifact": number, "stage": item.stage, "created": time.time()}
+    insert_rows(connection, tags, [{"tag": tag, **mine} for tag in sorted(set(item.tags))])
     for name, version in item.names:
         _insert_name(connection, name, version, number)
     return number

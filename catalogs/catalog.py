@@ -165,19 +165,19 @@ class Catalog(PartShelf):
         self, connection: sa.Connection, key: str, news: News, location: str, numbers: tuple[int, int]
     ) -> int | None:
         """Number of the new row, or of a record that has data now; None where the artifact is there."""
-        if _is_there(connection, key):
-            return None
-        record = (artifacts.c.key == key) & artifacts.c.location.is_(None)
+        record = news.record
+        number = self.writer.insert(connection, key, record, news.about, news.size, location, numbers)
+        if number is not None:
+            return number
+        without_data = (artifacts.c.key == key) & artifacts.c.location.is_(None)
         changed = {
             "location": location, "bytes": news.size, "sizes": news.about.sizes, "created": time.time(),
-            "started": news.record.started.timestamp(), "seconds": news.record.seconds,
-            "run": numbers[0], "schema": numbers[1],
+            "started": record.started.timestamp(), "seconds": record.seconds, "run": numbers[0],
+            "schema": numbers[1],
         }  # fmt: skip
-        completed = sa.update(artifacts).where(record).values(changed).returning(artifacts.c.id)
+        completed = sa.update(artifacts).where(without_data).values(changed).returning(artifacts.c.id)
         number = connection.execute(completed).scalar()
-        if number is not None:
-            return int(number)
-        return self.writer.insert(connection, key, news.record, news.about, news.size, location, numbers)
+        return None if number is None else int(number)
 
     def adopted(self, claimed: str, news: News) -> News:
         """What another catalog published in this store under the key, with the record of this one."""

@@ -9,6 +9,7 @@ import numpy as np
 import sqlalchemy as sa
 import xarray as xr
 
+from catalogs.database import insert_new, insert_rows
 from catalogs.keys import KEY_LENGTH, is_text, stable
 from catalogs.tables import contents, samples
 
@@ -109,14 +110,15 @@ def insert_content(
     """Store the content of an artifact or a part, instead of what is there; `parts`: the part of each
     sample.
     """
-    delete_contents(connection, [key])
-    connection.execute(sa.insert(contents), {"key": key, "shared": content.shared})
+    row = {"key": key, "shared": content.shared}
+    if insert_new(connection, contents, row) is None:
+        delete_contents(connection, [key])
+        connection.execute(sa.insert(contents), row)
     rows = [
         {"key": key, "position": i, "digest": digest, "part": None if parts is None else parts[i]}
         for i, digest in enumerate(content.samples)
     ]
-    if rows:
-        connection.execute(sa.insert(samples), rows)
+    insert_rows(connection, samples, rows)
 
 
 def stored_contents(connection: sa.Connection, keys: Sequence[str]) -> dict[str, Content]:

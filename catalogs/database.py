@@ -1,12 +1,12 @@
 """The database of a catalog: SQLite in WAL mode in the project folder, or a PostgreSQL server by URL."""
 
-from collections.abc import Iterator, Mapping
+import functools
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Engine, ExceptionContext
 
 from kernels.errors import InputError
@@ -57,10 +57,47 @@ def writing(engine: Engine) -> Iterator[Connection]:
         yield connection
 
 
-def insert_new(connection: Connection, table: sa.Table, row: Mapping[str, Any]) -> None:
-    """Insert a row unless one with its unique columns is there, which another process may be writing now."""
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    connection.execute(dialect.insert(table).values(row).on_conflict_do_nothing())
+def insert_new(
+    connection: Connection, table: sa.Table, row: Mapping[str, Any], column: str | None = None
+) -> Any:
+    """Insert a row unless one with its unique columns is there, which another process may be writing now; the
+    value of `column`, by default the first, in the new row, None where there is none.
+    """
+    statement = _insert_new(table, tuple(row), column or table.columns.keys()[0])
+    return connection.execute(statement, dict(row)).scalar()
+
+
+@functools.lru_cache(maxsize=64)
+def _insert_new(table: sa.Table, names: tuple[str, ...], column: str) -> sa.TextClause:
+    """As text, since SQLAlchemy compiles a statement with ON CONFLICT anew for every row."""
+    columns, values = ", ".join(f'"{name}"' for name in names), ", ".join(f":{name}" for name in names)
+    statement = sa.text(
+        f'INSERT INTO {table.name} ({columns}) VALUES ({values}) ON CONFLICT DO NOTHING RETURNING "{column}"'
+    )
+    return statement.bindparams(*[sa.bindparam(name, type_=table.c[name].type) for name in names])
+
+
+def insert_rows(connection: Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert rows that have the same columns.
+
+    In one statement on PostgreSQL, columns as arrays: a driver sends many rows as as many statements, and
+    triggers of the statement would run for each.
+    """
+    if not rows:
+        return
+    if connection.dialect.name != "postgresql":
+        connection.execute(sa.insert(table), rows)
+        return
+    names = tuple(rows[0])
+    columns = {name: [row[name] for row in rows] for name in names}
+    connection.execute(_insert_arrays(table, names), columns)
+
+
+@functools.lru_cache(maxsize=64)
+def _insert_arrays(table: sa.Table, names: tuple[str, ...]) -> sa.Insert:
+    arrays = [sa.bindparam(name, type_=sa.ARRAY(table.c[name].type)) for name in names]
+    listed = sa.func.unnest(*arrays).table_valued(*names).render_derived()
+    return sa.insert(table).from_select(names, sa.select(*[listed.c[name] for name in names]))
 
 
 def _prepare(connection: Any, _record: Any) -> None:

@@ -20,9 +20,9 @@ TEXTS = 20
 """Texts shown of a setting, the commonest first."""
 
 _RANGES = {
-    "metric": (tables.metrics, "value", "value", True),
-    "parameter": (tables.parameters, "low", "high", True),
-    "number": (tables.settings, "number", "number", False),
+    "metric": (tables.metrics, "value", "value"),
+    "parameter": (tables.parameters, "low", "high"),
+    "number": (tables.settings, "number", "number"),
 }
 _ORDER = ("stage", "tag", "name", "metric", "parameter", "number", "text")
 _COLUMNS = ["kind", "name", "text", "count", "low", "high"]
@@ -94,8 +94,7 @@ def _tallied(connection: Connection, stage: str | None) -> list[tuple[Any, ...]]
             for kind, label, text, count in connection.execute(one.group_by(here.kind, name, here.text)):
                 counts[kind, label, text] = counts.get((kind, label, text), 0) + int(count)
     counts = {label: count for label, count in counts.items() if count > 0}
-    names = {kind: [label for k, label, _ in counts if k == kind] for kind in _RANGES}
-    ends = {kind: _ends(connection, kind, names[kind], stage) for kind in _RANGES}
+    ends = {kind: _ends(connection, kind, stage) for kind in _RANGES}
     shown: dict[str, int] = {}
     rows = []
     for (kind, label, text), count in sorted(counts.items(), key=lambda item: -item[1]):
@@ -118,26 +117,28 @@ def _common_texts(table: sa.Table, stage: str | None) -> ColumnElement[bool]:
     return sa.tuple_(table.c.name, table.c.text).in_(sa.select(query.subquery()))
 
 
-def _ends(
-    connection: Connection, kind: str, names: list[str], stage: str | None
-) -> dict[str, tuple[float, float]]:
-    """Smallest and largest value of each name, from the ends of the index."""
-    table, low, high, whole = _RANGES[kind]
-    ends = {}
-    for name in names:
-        found = []
-        for column, way in ((low, sa.asc), (high, sa.desc)):
-            mine = table.alias()
-            query = sa.select(mine.c[column]).where(mine.c.name == name)
-            if not whole:
-                query = query.where(mine.c.text == "")
-            if stage is not None:
-                home = tables.artifacts.alias()
-                same = sa.and_(home.c.id == mine.c.artifact, home.c.stage == stage)
-                query = query.where(sa.exists(sa.select(sa.literal(1)).where(same)))
-            found.append(connection.execute(query.order_by(way(mine.c[column])).limit(1)).scalar())
-        if None not in found:
-            ends[name] = (float(found[0]), float(found[1]))  # type: ignore[arg-type]
+def _ends(connection: Connection, kind: str, stage: str | None) -> dict[str, tuple[float, float]]:
+    """Smallest and largest value of each name, from the ends of its index for every stage."""
+    table, *columns = _RANGES[kind]
+    known = [
+        sa.select(counts.c.name, counts.c.stage).where(
+            counts.c.kind == kind, *([] if stage is None else [counts.c.stage == stage])
+        )
+        for counts in (tables.tallies, tables.tally_changes)
+    ]
+    each = sa.union(*known).subquery()
+    found = []
+    for column, way in zip(columns, (sa.asc, sa.desc), strict=True):
+        mine = table.alias()
+        query = sa.select(mine.c[column]).where(mine.c.name == each.c.name, mine.c.stage == each.c.stage)
+        if kind == "number":
+            query = query.where(mine.c.text == "")
+        found.append(query.order_by(way(mine.c[column])).limit(1).scalar_subquery())
+    ends: dict[str, tuple[float, float]] = {}
+    for name, low, high in connection.execute(sa.select(each.c.name, *found)):
+        if low is not None:
+            other = ends.get(name, (low, high))
+            ends[name] = (min(low, other[0]), max(high, other[1]))
     return ends
 
 
@@ -153,18 +154,28 @@ def _counted(connection: Connection, numbers: list[int]) -> list[tuple[Any, ...]
     ):  # fmt: skip
         query = sa.select(column, count).where(among(artifact, numbers, connection)).group_by(column)
         rows += [(kind, name, "", int(n), None, None) for name, n in connection.execute(query)]
-    for kind, (table, low, high, whole) in _RANGES.items():
+    for kind, table, low, high in (
+        ("metric", tables.metrics, "value", "value"),
+        ("parameter", tables.parameters, "low", "high"),
+    ):
         here = table.c
         query = sa.select(here.name, count, sa.func.min(here[low]), sa.func.max(here[high]))
         query = query.where(among(here.artifact, numbers, connection)).group_by(here.name)
-        if not whole:
-            query = query.where(here.text == "")
         rows += [(kind, name, "", int(n), a, b) for name, n, a, b in connection.execute(query)]
-    here = tables.settings.c
-    query = sa.select(here.name, here.text, count).where(among(here.artifact, numbers, connection))
-    query = query.where(here.text != "").group_by(here.name, here.text).order_by(count.desc(), here.text)
+    return rows + _counted_settings(connection, numbers)
+
+
+def _counted_settings(connection: Connection, numbers: list[int]) -> list[tuple[Any, ...]]:
+    """Numbers, which have the text '', and the commonest texts of every setting."""
+    here, count = tables.settings.c, sa.func.count()
+    query = sa.select(here.name, here.text, count, sa.func.min(here.number), sa.func.max(here.number))
+    query = query.where(among(here.artifact, numbers, connection)).group_by(here.name, here.text)
+    rows: list[tuple[Any, ...]] = []
     shown: dict[str, int] = {}
-    for name, text, n in connection.execute(query):
+    for name, text, n, a, b in connection.execute(query.order_by(count.desc(), here.text)):
+        if text == "":
+            rows.append(("number", name, "", int(n), a, b))
+            continue
         shown[name] = shown.get(name, 0) + 1
         if shown[name] <= TEXTS:
             rows.append(("text", name, text, int(n), None, None))

@@ -32,10 +32,13 @@ _INDEXED = ("key", "stage", "created")
 
 @dataclass(frozen=True)
 class Scan:
-    """Rows of a table that fit a comparison; `artifact` is the column with the artifact's number."""
+    """Rows of a table that fit a comparison; `artifact` is the column with the artifact's number, `stage` the
+    one with its stage where the table has it.
+    """
 
     artifact: Anything
     where: ColumnElement[bool]
+    stage: Anything = None
 
 
 def clause(
@@ -71,7 +74,7 @@ def scan(condition: Leaf, home: sa.FromClause | None = None) -> Scan:
     """
     if isinstance(condition, HasTag):
         tags = tables.tags.alias()
-        return Scan(tags.c.artifact, tags.c.tag == condition.tag)
+        return Scan(tags.c.artifact, tags.c.tag == condition.tag, tags.c.stage)
     if isinstance(condition, HasName):
         names = tables.names.alias()
         return Scan(names.c.artifact, names.c.name == condition.name)
@@ -79,14 +82,33 @@ def scan(condition: Leaf, home: sa.FromClause | None = None) -> Scan:
         mine = tables.parameters.alias()
         low, high = mine.c.low, mine.c.high
         inside = sa.and_(low >= condition.low, low <= condition.high, high <= condition.high)
-        return Scan(mine.c.artifact, sa.and_(mine.c.name == condition.name, inside))
+        return Scan(mine.c.artifact, sa.and_(mine.c.name == condition.name, inside), mine.c.stage)
     space, _, name = condition.name.partition(".")
     if not name:
         return _of_artifact(condition, tables.artifacts.alias() if home is None else home)
     table = {"metrics": tables.metrics, "config": tables.settings, "parameters": tables.parameters}[space]
     here = table.alias()
     value = {"metrics": _metric, "config": _setting, "parameters": _parameter}[space](here, condition)
-    return Scan(here.c.artifact, sa.and_(here.c.name == name, value))
+    return Scan(here.c.artifact, sa.and_(here.c.name == name, value), here.c.stage)
+
+
+def is_of_stage(condition: Condition) -> bool:
+    """Whether the condition is on the stage alone, by equality."""
+    if isinstance(condition, OneOf):
+        return condition.name == "stage"
+    return isinstance(condition, Compare) and condition.name == "stage" and condition.operator == "=="
+
+
+def values_of(condition: Condition) -> tuple[str, ...]:
+    """The stages that a condition on the stage names."""
+    assert isinstance(condition, Compare | OneOf)
+    return tuple(map(str, _pairs(condition)[1]))
+
+
+def of_stage(condition: Condition, stage: ColumnElement[str]) -> ColumnElement[bool]:
+    """SQL of a condition on the stage, of a column that holds it."""
+    names = values_of(condition)
+    return stage == names[0] if len(names) == 1 else stage.in_(names)
 
 
 def is_indexed(condition: Condition) -> bool:

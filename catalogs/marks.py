@@ -138,7 +138,8 @@ def _number(connection: Connection, key: str) -> int:
 
 
 def _put(connection: Connection, number: int, tag: str) -> None:
-    insert_new(connection, tags, {"tag": tag, "artifact": number, "created": time.time()})
+    stage = connection.execute(sa.select(artifacts.c.stage).where(artifacts.c.id == number)).scalar_one()
+    insert_new(connection, tags, {"tag": tag, "artifact": number, "created": time.time(), "stage": stage})
 
 
 def _bearer(connection: Connection, tag: str) -> str | None:

@@ -16,7 +16,7 @@ from sqlalchemy.engine import Connection
 from catalogs import tables
 from catalogs.facets import COUNTED, Facets, counted_facets, tallied_facets
 from catalogs.lineage import Lineage
-from catalogs.selection import Selection, among
+from catalogs.selection import Plan, Selection, among
 from kernels.errors import InputError
 
 PAGE = 500
@@ -72,13 +72,15 @@ class Results(Sequence[Artifact]):
         self._numbers: list[int] | None = None
         self._count: int | None = None
         self._many = False  # whether it was found that the numbers are better read in pages
+        self._plan: Plan | None = None
+        self._planned = False
 
     def __len__(self) -> int:
         if self._count is None:
             with self._connect() as connection:
                 tallied = self._numbers is None and self._selection.is_tallied
                 whole = None if tallied else self._whole(connection)
-                count = self._selection.count(connection) if whole is None else len(whole)
+                count = self._selection.count(connection, self._plan) if whole is None else len(whole)
             self._count = count if self._limit is None else min(self._limit, count)
         return self._count
 
@@ -172,10 +174,12 @@ class Results(Sequence[Artifact]):
         connection: Connection = self._catalog.engine.connect()
         return connection
 
-    def _whole(self, connection: Connection) -> list[int] | None:
-        """All numbers in order, None where there may be very many."""
-        if self._numbers is None and not self._many:
-            found = self._selection.whole(connection)
+    def _whole(self, connection: Connection, wanted: int | None = None) -> list[int] | None:
+        """All numbers in order, None where there may be very many for so few that are wanted."""
+        if self._numbers is None and (wanted is not None or not self._many):
+            if not self._planned:
+                self._plan, self._planned = self._selection.plan(connection), True
+            found = self._selection.whole(connection, self._plan, wanted)
             self._numbers = None if found is None else found[: self._limit]
             self._many = found is None
         return self._numbers
@@ -194,7 +198,7 @@ class Results(Sequence[Artifact]):
         if stop <= start:
             return []
         with self._connect() as connection:
-            whole = self._whole(connection)
+            whole = self._whole(connection, stop if stop > PAGE else None)
             if whole is not None:
                 return whole[part]
             return self._selection.page(connection, stop - start, start)[:: part.step]

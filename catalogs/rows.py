@@ -15,7 +15,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Engine
 
 from catalogs import environment, tables
-from catalogs.database import insert_new, writing
+from catalogs.database import insert_new, insert_rows, writing
 from catalogs.keys import canonical, is_text, plain
 from catalogs.where import storable_text
 from kernels.errors import InputError
@@ -105,15 +105,12 @@ class Writer:
         Raises InputError where one of its inputs is not in the catalog.
         """
         row = _row(key, record, about, size, location, numbers)
-        dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-        statement = dialect.insert(tables.artifacts).on_conflict_do_nothing(index_elements=["key"])
-        number = connection.execute(statement.returning(tables.artifacts.c.id), row).scalar_one_or_none()
+        number = insert_new(connection, tables.artifacts, row, "id")
         if number is None:
             return None
         _insert_edges(connection, [(number, record)])
-        for table, rows in values(number, row["config"], row["metrics"], about.ranges).items():
-            if rows:
-                connection.execute(sa.insert(table), rows)
+        for table, rows in values(number, row, about.ranges).items():
+            insert_rows(connection, table, rows)
         return int(number)
 
     def insert_many(self, connection: Connection, items: Sequence["Item"]) -> dict[str, int]:
@@ -136,12 +133,10 @@ class Writer:
         _insert_edges(connection, [(number, unique[key].record) for key, number in made.items()])
         found: dict[sa.Table, list[dict[str, Any]]] = {}
         for key, number in made.items():
-            new = values(number, rows[key]["config"], rows[key]["metrics"], unique[key].about.ranges)
-            for table, some in new.items():
+            for table, some in values(number, rows[key], unique[key].about.ranges).items():
                 found.setdefault(table, []).extend(some)
         for table, some in found.items():
-            if some:
-                connection.execute(sa.insert(table), some)
+            insert_rows(connection, table, some)
         return made
 
     def run(self) -> int:
@@ -217,21 +212,18 @@ def _insert_edges(connection: Connection, made: Sequence[tuple[int, Record]]) ->
         rows += [
             {"artifact": number, "name": name, "input": known[key]} for name, key in record.inputs.items()
         ]
-    if rows:
-        connection.execute(sa.insert(tables.edges), rows)
+    insert_rows(connection, tables.edges, rows)
 
 
 def values(
-    number: int,
-    config: Mapping[str, Any],
-    metrics: Mapping[str, Any],
-    ranges: Mapping[str, tuple[float, float]],
+    number: int, row: Mapping[str, Any], ranges: Mapping[str, tuple[float, float]]
 ) -> dict[sa.Table, list[dict[str, Any]]]:
-    """Rows of the tables by which artifacts are found."""
+    """Rows of the tables by which artifacts are found, of an artifact with its number and row."""
+    mine = {"artifact": number, "stage": row["stage"]}
     return {
         tables.metrics: [
-            {"name": name, "value": float(value), "artifact": number}
-            for name, value in leaves(metrics)
+            {"name": name, "value": float(value), **mine}
+            for name, value in leaves(row["metrics"])
             if not isinstance(value, str)
         ],
         tables.settings: [
@@ -239,12 +231,12 @@ def values(
                 "name": name,
                 "number": 0.0 if isinstance(value, str) else float(value),
                 "text": value if isinstance(value, str) else "",
-                "artifact": number,
+                **mine,
             }
-            for name, value in leaves(config)
+            for name, value in leaves(row["config"])
         ],
         tables.parameters: [
-            {"name": name, "low": low, "high": high, "artifact": number}
+            {"name": name, "low": low, "high": high, **mine}
             for name, (low, high) in ranges.items()
             if _fits(name)
         ],

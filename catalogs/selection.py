@@ -5,26 +5,32 @@ that mix all names: at 10^6 artifacts half a second where a few milliseconds suf
 """
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 from sqlalchemy.sql.elements import ColumnElement
 
 from catalogs import tables
-from catalogs.filters import clause, is_indexed, scan
-from catalogs.where import Compare, Condition, HasTag, Within
+from catalogs.filters import Scan, clause, is_indexed, is_of_stage, of_stage, scan, values_of
+from catalogs.where import Compare, Condition, HasTag, OneOf, Within
 from kernels.errors import InputError
 
 FEW = 5_000
-"""Rows that a scan may yield to be read whole."""
+"""Rows of a scan that are counted; of more it is estimated how many there are."""
 
 MANY = 100_000
-"""Rows up to which scans are told apart before a count starts from one."""
+"""Rows that a scan may yield to be read whole."""
 
-_NEAR = "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; SET LOCAL enable_seqscan = off"
+_SAMPLE = 200
+"""Artifacts picked to estimate how many fit."""
+
+_HASHED = 40
+"""On PostgreSQL a row that is probed costs as much as so many that are read in the order of an index."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,14 @@ class Order:
     descending: bool = True
 
 
+_ONCE = ("key", "stage", "created")
+"""Facts of which every artifact has one."""
+
+_PROBING = "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; SET LOCAL enable_seqscan = off"
+_ALONG = f"{_PROBING}; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_sort = off; SET LOCAL max_parallel_workers_per_gather = 0"
+_HASHING = "SET LOCAL work_mem = '256MB'; SET LOCAL jit = off; SET LOCAL enable_seqscan = off"
+
+
 @dataclass(frozen=True)
 class Selection:
     """The artifacts that fit every condition."""
@@ -42,43 +56,42 @@ class Selection:
     conditions: tuple[Condition, ...]
     order: Order
 
-    def whole(self, connection: Connection) -> list[int] | None:
-        """Numbers of all that fit, in order; None where every scan yields more than FEW rows."""
-        sizes = self._sizes(connection, FEW)
-        if not sizes or sizes[0][0] > FEW:
+    def whole(
+        self, connection: Connection, plan: "Plan | None", wanted: int | None = None
+    ) -> list[int] | None:
+        """Numbers of all that fit, in order; None where it is better to go through all artifacts until
+        `wanted` are found.
+        """
+        if plan is None or plan.rows > (FEW if wanted is None else _worth(connection, wanted)):
             return None
-        driver = self.conditions[sizes[0][1]]
-        if connection.dialect.name == "postgresql":
-            connection.exec_driver_sql(_NEAR)
-        artifact, fits = self._from(driver, sizes)
-        found = connection.execute(sa.select(artifact).where(*fits)).scalars()
+        found = connection.execute(self._driven(connection, plan)).scalars()
         return self._sorted(connection, list(dict.fromkeys(int(number) for number in found)))
 
     def page(self, connection: Connection, limit: int | None, offset: int = 0) -> list[int]:
         """Numbers in order, along the index of the order."""
         if "." in self.order.name:
             return self._by_value(connection, limit, offset)
+        if connection.dialect.name == "postgresql":
+            connection.exec_driver_sql(_ALONG)
         home = tables.artifacts
         query = sa.select(home.c.id).where(*[clause(c, home.c.id, home) for c in self.conditions])
         query = query.order_by(*self._facts()).limit(limit).offset(offset)
         return [int(number) for number in connection.execute(query).scalars()]
 
-    def count(self, connection: Connection) -> int:
+    def count(self, connection: Connection, plan: "Plan | None") -> int:
         """How many artifacts fit, where they are not read whole."""
         if self.is_tallied:
             return self._tallied(connection)
-        sizes = self._sizes(connection, MANY)
-        if sizes and (connection.dialect.name == "sqlite" or len(self.conditions) == 1):
-            driver = self.conditions[sizes[0][1]]
-            artifact, fits = self._from(driver, sizes)
-            alone = isinstance(driver, HasTag | Within) or getattr(driver, "name", "") == "stage"
-            counted = sa.func.count() if alone else sa.func.count(sa.distinct(artifact))
-            query = sa.select(counted).select_from(artifact.table).where(*fits)
-        else:
-            home = tables.artifacts
-            query = sa.select(sa.func.count()).select_from(home)
-            query = query.where(*[clause(c, home.c.id, home) for c in self.conditions])
-        return int(connection.execute(query).scalar_one())
+        if plan is not None:
+            query = self._driven(connection, plan)
+            driver = self.conditions[plan.driver]
+            once = isinstance(driver, HasTag | Within) or getattr(driver, "name", "") in _ONCE
+            found = query.subquery() if once else query.distinct().subquery()
+            return int(connection.execute(sa.select(sa.func.count()).select_from(found)).scalar_one())
+        home = tables.artifacts
+        every = sa.select(sa.func.count()).select_from(home)
+        every = every.where(*[clause(c, home.c.id, home) for c in self.conditions])
+        return int(connection.execute(every).scalar_one())
 
     @property
     def is_tallied(self) -> bool:
@@ -102,26 +115,80 @@ class Selection:
             total += int(connection.execute(sa.select(sa.func.sum(table.c.count)).where(*mine)).scalar() or 0)
         return total
 
-    def _sizes(self, connection: Connection, most: int) -> list[tuple[int, int]]:
-        """(rows that its scan yields, at most `most` + 1, place) of every condition with an index, the fewest
-        first.
-        """
+    # --- from the rarest
+
+    def plan(self, connection: Connection) -> "Plan | None":
+        """From which condition to start; None where none has an index."""
         able = [i for i, condition in enumerate(self.conditions) if is_indexed(condition)]
         if not able:
-            return []
-        counts = connection.execute(sa.select(*[_count(self.conditions[i], most) for i in able])).one()
-        return sorted(zip(map(int, counts), able, strict=True))
+            return None
+        stages = self._stages(connection)
+        counted = [_count(scan(self.conditions[i]), stages) for i in able]  # type: ignore[arg-type]
+        rows = dict(zip(able, map(int, connection.execute(sa.select(*counted)).one()), strict=True))
+        if min(rows.values()) > FEW:
+            rows |= self._estimated(connection, [i for i in able if rows[i] > FEW])
+        driver = min(able, key=lambda i: (rows[i], i))
+        return Plan(driver, rows[driver], rows, stages)
 
-    def _from(
-        self, driver: Condition, sizes: list[tuple[int, int]]
-    ) -> tuple[sa.Column[Any], list[ColumnElement[bool]]]:
-        """Column of the scan with the artifacts, and the conditions on its rows, the rarest first."""
-        start = scan(driver)  # type: ignore[arg-type]
-        rank = {place: count for count, place in sizes}
-        rest = [(rank.get(i, MANY), i) for i, c in enumerate(self.conditions) if c is not driver]
-        return start.artifact, [
-            start.where, *[clause(self.conditions[i], start.artifact) for _, i in sorted(rest)]
-        ]  # fmt: skip
+    def _stages(self, connection: Connection) -> tuple[Condition, ...]:
+        """The conditions on the stage, else one that names all stages there are: every index has the stage
+        before the value.
+        """
+        given = tuple(condition for condition in self.conditions if is_of_stage(condition))
+        return given or (OneOf("stage", tuple(all_stages(connection))),)
+
+    def _estimated(self, connection: Connection, places: Sequence[int]) -> dict[int, int]:
+        """Rows of the scans of conditions, from a few artifacts picked by chance, always the same."""
+        last = _last(connection)
+        numbers = np.unique(np.random.default_rng(0).integers(1, last + 1, _SAMPLE))
+        home = tables.artifacts
+        mine = [clause(condition, home.c.id, home) for condition in self.conditions if is_of_stage(condition)]
+        fits = [sa.and_(*mine, clause(self.conditions[i], home.c.id, home)) for i in places]
+        sums = [sa.func.sum(sa.case((one, 1), else_=0)) for one in fits]
+        picked = among(home.c.id, [int(number) for number in numbers], connection)
+        found = connection.execute(sa.select(*sums).where(picked)).one()
+        shares = [int(hits or 0) / len(numbers) for hits in found]
+        return {i: max(FEW + 1, int(share * last)) for i, share in zip(places, shares, strict=True)}
+
+    def _driven(self, connection: Connection, plan: "Plan") -> sa.Select[tuple[int]]:
+        """Artifacts of the rarest scan that fit the other conditions, the rarest of them first."""
+        start = scan(self.conditions[plan.driver])  # type: ignore[arg-type]
+        left = [i for i in range(len(self.conditions)) if i != plan.driver]
+        fits = [start.where]
+        if start.stage is not None:
+            fits += [of_stage(stage, start.stage) for stage in plan.stages]
+            left = [i for i in left if not is_of_stage(self.conditions[i])]
+        left.sort(key=lambda i: (plan.sizes.get(i, MANY), i))
+        if connection.dialect.name == "postgresql":
+            return self._hashed(connection, plan, start.artifact, fits, left)
+        probes = [clause(self.conditions[i], start.artifact) for i in left]
+        return sa.select(start.artifact).where(*fits, *probes)
+
+    def _hashed(
+        self, connection: Connection, plan: "Plan", artifact: Any, fits: list[ColumnElement[bool]],
+        left: list[int],
+    ) -> sa.Select[tuple[int]]:  # fmt: skip
+        """On PostgreSQL what is not much larger is read too and compared by hash, and the rest is probed; the
+        planner, which would go by statistics that mix all names, is left no choice.
+        """
+        if plan.rows <= FEW:
+            connection.exec_driver_sql(_PROBING)
+            return sa.select(artifact).where(*fits, *[clause(self.conditions[i], artifact) for i in left])
+        connection.exec_driver_sql(_HASHING)
+        probed = []
+        for i in left:
+            if plan.sizes.get(i, math.inf) > _HASHED * plan.rows:
+                probed.append(i)
+                continue
+            other = scan(self.conditions[i])  # type: ignore[arg-type]
+            within = [] if other.stage is None else [of_stage(stage, other.stage) for stage in plan.stages]
+            fits.append(artifact.in_(sa.select(other.artifact).where(other.where, *within).offset(0)))
+        some = sa.select(artifact.label("artifact")).where(*fits).cte("some").prefix_with("MATERIALIZED")
+        return sa.select(some.c.artifact).where(
+            *[clause(self.conditions[i], some.c.artifact) for i in probed]
+        )
+
+    # --- in order
 
     def _sorted(self, connection: Connection, numbers: list[int]) -> list[int]:
         if not numbers:
@@ -145,27 +212,72 @@ class Selection:
 
     def _by_value(self, connection: Connection, limit: int | None, offset: int) -> list[int]:
         """First what has the value, along its index, then the rest."""
-        value, mine = _value_of(self.order)
         name = self.order.name.partition(".")[2]
-        fits = [clause(c, mine.c.artifact) for c in self.conditions]
-        way = sa.desc if self.order.descending else sa.asc
-        query = sa.select(mine.c.artifact).where(mine.c.name == name, *fits)
-        query = query.order_by(way(value), way(mine.c.artifact))
-        having = query.limit(limit).offset(offset)
-        found = [int(number) for number in connection.execute(having).scalars()]
+        found = self._having(connection, name, limit, offset)
         if limit is not None and len(found) == limit:
             return found
-        counted = sa.select(sa.func.count()).select_from(query.order_by(None).subquery())
-        past = 0 if found or not offset else int(connection.execute(counted).scalar_one())
+        _, mine = _value_of(self.order)
         home = tables.artifacts
+        fits = [clause(c, home.c.id, home) for c in self.conditions]
         has = sa.exists(sa.select(sa.literal(1)).where(mine.c.artifact == home.c.id, mine.c.name == name))
-        rest = sa.select(home.c.id).where(
-            *[clause(c, home.c.id, home) for c in self.conditions], sa.not_(has)
-        )
+        counted = sa.select(sa.func.count()).select_from(home).where(*fits, has)
+        past = 0 if found or not offset else int(connection.execute(counted).scalar_one())
+        rest = sa.select(home.c.id).where(*fits, sa.not_(has))
         rest = rest.order_by(sa.desc(home.c.id) if self.order.descending else sa.asc(home.c.id))
         rest = rest.offset(max(0, offset - past) if not found else 0)
         rest = rest.limit(None if limit is None else limit - len(found))
         return found + [int(number) for number in connection.execute(rest).scalars()]
+
+    def _having(self, connection: Connection, name: str, limit: int | None, offset: int) -> list[int]:
+        """Those with the value in its order: the first of every stage, of which the first of all."""
+        way = sa.desc if self.order.descending else sa.asc
+        firsts = []
+        for stage in self._named_stages(connection):
+            value, mine = _value_of(self.order)
+            left = [c for c in self.conditions if not is_of_stage(c)]
+            fits = [clause(condition, mine.c.artifact) for condition in left]
+            query = sa.select(mine.c.artifact, value.label("value"))
+            query = query.where(mine.c.name == name, mine.c.stage == stage, *fits)
+            if limit is not None:
+                query = query.order_by(way(value), way(mine.c.artifact)).limit(limit + offset)
+            firsts.append(sa.select(query.subquery()))
+        if not firsts:
+            return []
+        every = sa.union_all(*firsts).subquery()
+        query = sa.select(every.c.artifact).order_by(way(every.c.value), way(every.c.artifact))
+        return [int(number) for number in connection.execute(query.limit(limit).offset(offset)).scalars()]
+
+    def _named_stages(self, connection: Connection) -> list[str]:
+        names = set(all_stages(connection))
+        for condition in self.conditions:
+            if is_of_stage(condition):
+                names &= set(values_of(condition))
+        return sorted(names)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The condition to start from, the rows that it yields, those of every condition with an index, and the
+    conditions on the stage.
+    """
+
+    driver: int
+    rows: int
+    sizes: dict[int, int]
+    stages: tuple[Condition, ...]
+
+
+def all_stages(connection: Connection) -> list[str]:
+    """Stages of which the catalog has or had artifacts."""
+    found: set[str] = set()
+    for table in (tables.tallies, tables.tally_changes):
+        query = sa.select(table.c.stage).where(table.c.kind == "stage").distinct()
+        found |= set(connection.execute(query).scalars())
+    return sorted(found)
+
+
+def _last(connection: Connection) -> int:
+    return int(connection.execute(sa.select(sa.func.max(tables.artifacts.c.id))).scalar() or 1)
 
 
 def among(column: ColumnElement[Any], numbers: Sequence[int], connection: Connection) -> ColumnElement[bool]:
@@ -176,9 +288,17 @@ def among(column: ColumnElement[Any], numbers: Sequence[int], connection: Connec
     return column.in_(sa.select(listed.c.value))
 
 
-def _count(condition: Condition, most: int) -> ColumnElement[int]:
-    here = scan(condition)  # type: ignore[arg-type]
-    some = sa.select(sa.literal(1).label("one")).where(here.where).limit(most + 1).subquery()
+def _worth(connection: Connection, wanted: int) -> int:
+    """Rows n that a scan may yield to be read whole where `wanted` results are to be found.
+
+    At most n of N artifacts fit, so going through all of them looks at wanted * N / n, and the scan at n.
+    """
+    return min(max(FEW, math.isqrt(wanted * _last(connection))), MANY)
+
+
+def _count(here: Scan, stages: Sequence[Condition]) -> ColumnElement[int]:
+    within = [] if here.stage is None else [of_stage(stage, here.stage) for stage in stages]
+    some = sa.select(sa.literal(1).label("one")).where(here.where, *within).limit(FEW + 1).subquery()
     return sa.select(sa.func.count()).select_from(some).scalar_subquery()
 
 

@@ -23,14 +23,23 @@ def _artifact(**options: bool) -> sa.Column:
     return sa.Column("artifact", _ID, owner, nullable=False, **options)  # type: ignore[arg-type]
 
 
-def _lookup(name: str, *columns: sa.Column | sa.Index, order: tuple[str, ...]) -> sa.Table:
-    """Values by (name, value) as the primary key, and by artifact as an index that holds them too."""
+def _stage() -> sa.Column:
+    return sa.Column("stage", sa.Text, nullable=False, comment="of the artifact")
+
+
+def _lookup(
+    name: str, *columns: sa.Column, order: tuple[str, ...], more: tuple[sa.Index, ...] = ()
+) -> sa.Table:
+    """Values by (name, stage, value) as the primary key, and by artifact as an index that holds them too."""
     return sa.Table(
         name,
         metadata,
         *columns,
-        sa.PrimaryKeyConstraint(*order, "artifact"),
+        _artifact(),
+        _stage(),
+        sa.PrimaryKeyConstraint(order[0], "stage", *order[1:], "artifact"),
         sa.Index(None, "artifact", *order),
+        *more,
         sqlite_with_rowid=False,
     )
 
@@ -134,7 +143,6 @@ metrics = _lookup(
     "metrics",
     sa.Column("name", sa.Text, nullable=False),
     sa.Column("value", sa.Float, nullable=False),
-    _artifact(),
     order=("name", "value"),
 )
 
@@ -143,9 +151,8 @@ parameters = _lookup(
     sa.Column("name", sa.Text, nullable=False),
     sa.Column("low", sa.Float, nullable=False, comment="smallest value over the samples"),
     sa.Column("high", sa.Float, nullable=False, comment="largest value over the samples"),
-    _artifact(),
-    sa.Index(None, "name", "high"),
     order=("name", "low", "high"),
+    more=(sa.Index(None, "name", "stage", "high"),),
 )
 
 settings = _lookup(
@@ -153,7 +160,6 @@ settings = _lookup(
     sa.Column("name", sa.Text, nullable=False, comment="dotted path in the config"),
     sa.Column("number", sa.Float, nullable=False, comment="0 where the value is a text"),
     sa.Column("text", sa.Text, nullable=False, comment="'' where the value is a number"),
-    _artifact(),
     order=("name", "number", "text"),
 )
 
@@ -163,7 +169,8 @@ tags = sa.Table(
     sa.Column("tag", sa.Text, nullable=False),
     _artifact(),
     sa.Column("created", sa.Float, nullable=False),
-    sa.PrimaryKeyConstraint("tag", "artifact"),
+    _stage(),
+    sa.PrimaryKeyConstraint("tag", "stage", "artifact"),
     sa.Index(None, "artifact", "tag"),
     sqlite_with_rowid=False,
 )
@@ -214,7 +221,7 @@ points = sa.Table(
     sa.Index(None, "study", "state", "number"),
 )
 
-# How often each (kind, name, text) occurs in the artifacts of a stage; triggers keep it, see migration 0003.
+# How often each (kind, name, text) occurs in the artifacts of a stage; triggers keep it, see migration 0005.
 # kind: stage, metric, parameter, number, text, tag, name; `text` is the value of a text in a config, else ''.
 tallies = sa.Table(
     "tallies",
