@@ -6,7 +6,7 @@ that mix all names: at 10^6 artifacts half a second where a few milliseconds suf
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,9 +44,16 @@ class Order:
 _ONCE = ("key", "stage", "created")
 """Facts of which every artifact has one."""
 
-_PROBING = "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; SET LOCAL enable_seqscan = off"
-_ALONG = f"{_PROBING}; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_sort = off; SET LOCAL max_parallel_workers_per_gather = 0"
-_HASHING = "SET LOCAL work_mem = '256MB'; SET LOCAL jit = off; SET LOCAL enable_seqscan = off"
+# how PostgreSQL is to go: by probes of an index, along the index of the order, by hash
+_OFF = ("hashjoin", "mergejoin", "seqscan")
+_PROBING = {f"enable_{way}": "off" for way in _OFF}
+_ALONG = {
+    **_PROBING,
+    "enable_bitmapscan": "off",
+    "enable_sort": "off",
+    "max_parallel_workers_per_gather": "0",
+}
+_HASHING = {"work_mem": "'256MB'", "jit": "off", "enable_seqscan": "off"}
 
 
 @dataclass(frozen=True)
@@ -72,7 +79,7 @@ class Selection:
         if "." in self.order.name:
             return self._by_value(connection, limit, offset)
         if connection.dialect.name == "postgresql":
-            connection.exec_driver_sql(_ALONG)
+            _set(connection, _ALONG)
         home = tables.artifacts
         query = sa.select(home.c.id).where(*[clause(c, home.c.id, home) for c in self.conditions])
         query = query.order_by(*self._facts()).limit(limit).offset(offset)
@@ -172,9 +179,9 @@ class Selection:
         planner, which would go by statistics that mix all names, is left no choice.
         """
         if plan.rows <= FEW:
-            connection.exec_driver_sql(_PROBING)
+            _set(connection, _PROBING)
             return sa.select(artifact).where(*fits, *[clause(self.conditions[i], artifact) for i in left])
-        connection.exec_driver_sql(_HASHING)
+        _set(connection, _HASHING)
         probed = []
         for i in left:
             if plan.sizes.get(i, math.inf) > _HASHED * plan.rows:
@@ -274,6 +281,11 @@ def all_stages(connection: Connection) -> list[str]:
         query = sa.select(table.c.stage).where(table.c.kind == "stage").distinct()
         found |= set(connection.execute(query).scalars())
     return sorted(found)
+
+
+def _set(connection: Connection, ways: Mapping[str, str]) -> None:
+    """Settings of PostgreSQL's planner until the transaction ends."""
+    connection.exec_driver_sql("; ".join(f"SET LOCAL {name} = {value}" for name, value in ways.items()))
 
 
 def _last(connection: Connection) -> int:

@@ -187,7 +187,7 @@ def test_disk_failures_leave_the_catalog_as_it_was(catalog, as_files, monkeypatc
     target = {
         "write": "catalogs.arrays.write_dataset",
         "sync": "catalogs.stores._sync",
-        "row": "sqlalchemy.insert",
+        "row": "catalogs.rows.insert_new",
     }
     with monkeypatch.context() as patch:
         patch.setattr(target[where], fail)

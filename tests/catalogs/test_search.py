@@ -11,7 +11,7 @@ import xarray as xr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from catalogs import selection
+from catalogs import results, selection
 from catalogs.catalog import Catalog, Record
 from catalogs.results import Results
 from catalogs.selection import Order, Selection
@@ -92,6 +92,7 @@ def test_search_equals_a_filter_in_python(filled, few, conditions, order, data):
     keys = [row[2] for row in having + lacking]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(selection, "FEW", few)
+        patch.setattr(results, "PAGE", 500 if few > 0 else 2)
         assert Results(catalog, Selection(conditions, order), None).keys() == keys
         paged = Results(catalog, Selection(conditions, order), None)
         assert len(paged) == len(keys)
