@@ -8,7 +8,6 @@ from html import escape
 from typing import Any
 
 import numpy as np
-import pyvista as pv
 
 PALETTE = (
     *("#1f6fb2", "#d1495b", "#2e933c", "#8f5bbd", "#e08e1b"),
@@ -28,6 +27,8 @@ def draw(
     points: (n, 2 or 3); cells: (m, 3), or (m, 4) tetrahedra; values: (n,); limits: ends of the colour scale.
     Plane parts are seen from the front and fill the picture, others in perspective from a corner.
     """
+    import pyvista as pv  # here, since it takes as long to import as all the rest of a stage
+
     flat = points.shape[1] == 2
     at = np.column_stack([points, np.zeros(len(points))]) if flat else np.asarray(points)
     kind = pv.CellType.TETRA if cells.shape[1] == 4 else pv.CellType.TRIANGLE
@@ -79,6 +80,8 @@ def _superscript(power: int) -> str:
 
 def colour_bar(limits: tuple[float, float], colours: str, units: str) -> str:
     """Colour bar with both ends, the middle and the units, as SVG."""
+    import pyvista as pv
+
     table = pv.LookupTable(colours, n_values=24).values
     stops = "".join(
         f'<stop offset="{100 * i / 23:.1f}%" stop-color="rgb({r},{g},{b})"/>'

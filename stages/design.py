@@ -6,7 +6,6 @@ from typing import Literal
 import numpy as np
 import xarray as xr
 from pydantic import Field, field_validator, model_validator
-from scipy.stats import qmc
 
 from kernels.errors import InputError
 from stages.base import Stage, StageConfig, schema, variable
@@ -104,6 +103,8 @@ def _unit_points(method: str, count: int, dims: int, seed: np.random.SeedSequenc
         k = _levels(count, dims)
         axis = np.linspace(0.0, 1.0, k) if k > 1 else np.array([0.5])
         return np.stack(np.meshgrid(*[axis] * dims, indexing="ij"), axis=-1).reshape(-1, dims)
+    from scipy.stats import qmc  # a third of a second, for those who draw
+
     rng = np.random.default_rng(seed)
     if method == "latin_hypercube":
         return np.asarray(qmc.LatinHypercube(dims, rng=rng).random(count))

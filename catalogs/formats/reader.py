@@ -14,7 +14,6 @@ from catalogs.formats.sample import MeshSample, existing_file, listed
 from catalogs.formats.series import refuse_series
 from catalogs.formats.su2 import read_su2, solution_beside
 from catalogs.formats.table import merge_table
-from catalogs.formats.vtk import read_vtk
 from catalogs.keys import canonical, file_digest
 from kernels.errors import InputError
 
@@ -42,6 +41,8 @@ class ReadOptions(BaseModel):
 
 
 def _vtk(path: Path, name: str, options: ReadOptions) -> MeshSample:
+    from catalogs.formats.vtk import read_vtk  # half a second, for those who have such files
+
     return read_vtk(path, name)
 
 

@@ -3,7 +3,6 @@
 import numpy as np
 from scipy.linalg import solve_triangular
 from scipy.special import ndtri
-from scipy.stats import qmc
 
 from kernels.errors import InputError
 
@@ -27,6 +26,8 @@ def standard_normals(count: int, dimensions: int, seed: int, position: int) -> n
         )
     if dimensions == 0:
         return np.empty((count, 0))
+    from scipy.stats import qmc  # a third of a second, for those who draw
+
     generator = np.random.default_rng((seed, position))
     sequence = qmc.Sobol(dimensions, scramble=True, rng=generator)
     uniform = sequence.random_base2(int(np.ceil(np.log2(count))))[:count]

@@ -2,13 +2,15 @@
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from netgen.geom2d import SplineGeometry
-from netgen.meshing import SetMessageImportance
 
 from kernels.errors import InputError
 from kernels.solids.triangles import QuadraticMesh, quadratic
+
+if TYPE_CHECKING:
+    from netgen.geom2d import SplineGeometry
 
 TAGS = {"left": 1, "right": 2, "top": 3, "bottom": 4, "notch_1": 5, "notch_2": 6}
 """Boundary tag of each side; `notch_1` cuts the bottom side, `notch_2` the top side."""
@@ -101,7 +103,9 @@ def mesh_specimen(
     return quadratic(points, triangles, edges, tags, curve)
 
 
-def _geometry(s: Specimen, notch_segments: int) -> SplineGeometry:
+def _geometry(s: Specimen, notch_segments: int) -> "SplineGeometry":
+    from netgen.geom2d import SplineGeometry  # a tenth of a second, for those who mesh
+
     geometry = SplineGeometry()
     p1, r1, p2, r2 = s.notch_1_position, s.notch_1_radius, s.notch_2_position, s.notch_2_radius
     corners = [
@@ -130,8 +134,10 @@ def _geometry(s: Specimen, notch_segments: int) -> SplineGeometry:
 
 
 def _netgen(
-    geometry: SplineGeometry, mesh_size: float, grading: float
+    geometry: "SplineGeometry", mesh_size: float, grading: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    from netgen.meshing import SetMessageImportance
+
     SetMessageImportance(0)
     try:
         mesh = geometry.GenerateMesh(maxh=mesh_size, grading=grading, optsteps2d=3)
