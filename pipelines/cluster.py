@@ -1,36 +1,27 @@
 """Worker processes of a run: a local Dask cluster that starts with the first work and stays to the end."""
 
 import os
-import signal
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from kernels.errors import InputError
+from pipelines import fork_server
 from pipelines.parts import PartJob, compute_part, prepare_worker
 
 if TYPE_CHECKING:
     from distributed import Client, LocalCluster
     from distributed.utils import LoopRunner
 
-_THREADS = {
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "NUMBA_NUM_THREADS": "1",
-}
-
-# It frees what an interrupted run left, and would say so on the terminal.
-_QUIET_TRACKER = "ignore:resource_tracker:UserWarning"
-
 
 class Cluster:
     """Runs part jobs on `workers` processes, in this process where that is 0, or on the workers of a Dask
     scheduler where its address is given.
+
+    copies: workers are copies of a process that has imported the stages, see `fork_server`.
     """
 
-    def __init__(self, workers: int, scheduler: str | None = None) -> None:
-        self._workers, self._scheduler = workers, scheduler
+    def __init__(self, workers: int, scheduler: str | None = None, copies: bool = False) -> None:
+        self._workers, self._scheduler, self._copies = workers, scheduler, copies
         self._count = workers
         self._cluster: LocalCluster | None = None
         self._client: Client | None = None
@@ -111,7 +102,15 @@ class Cluster:
                 self._count = len(self._client.scheduler_info(n_workers=-1)["workers"])
                 self._client.run(prepare_worker)
                 return self._client
+            environment = dict(fork_server.THREADS)
+            if self._copies:
+                fork_server.start()
+                environment = {**os.environ, **environment}  # a copy has that of the day it was started
+            else:
+                fork_server.start_tracker()
             self._loop = _loop_without_ctrl_c()
+            method = "forkserver" if self._copies else "spawn"
+            dask.config.set({"distributed.worker.multiprocessing-method": method})
             try:
                 self._cluster = LocalCluster(
                     loop=self._loop.loop,
@@ -122,7 +121,7 @@ class Cluster:
                     dashboard_address="127.0.0.1:0",
                     memory_limit=0,
                     silence_logs=logging.CRITICAL,
-                    env=_THREADS,
+                    env=environment,
                 )
             except RuntimeError as error:
                 raise InputError(
@@ -147,36 +146,13 @@ class Cluster:
 
 
 def _loop_without_ctrl_c() -> "LoopRunner":
-    """Loop of the cluster, whose thread starts the workers, and hands on that it takes no Ctrl-C: the
-    terminal sends it to all processes of the run, and workers end with the run, without a traceback.
-    """
-    from multiprocessing import resource_tracker
-
+    """Loop of the cluster, whose thread starts the workers and hands on that it takes no Ctrl-C."""
     from distributed.utils import LoopRunner
 
-    # Started later, in that thread, the tracker would let Ctrl-C in again.
-    with _environment("PYTHONWARNINGS", _QUIET_TRACKER):
-        resource_tracker.ensure_running()
     loop = LoopRunner()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-    try:
+    with fork_server.without_ctrl_c():
         loop.start()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return loop
-
-
-@contextmanager
-def _environment(name: str, value: str) -> Iterator[None]:
-    before = os.environ.get(name)
-    os.environ[name] = value if before is None else f"{before},{value}"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = before
 
 
 def _remote(address: str) -> "Client":

@@ -69,8 +69,9 @@ class Run:
         return found
 
     def workers(self) -> list[int]:
-        """Process ids of the workers, or of what will be one."""
-        return sorted(pid for pid, command in self.others().items() if "spawn_main" in command)
+        """Process ids of the workers: copies, with the command line of the process they are copies of."""
+        server = {pid for pid, command in self.others().items() if "multiprocessing.forkserver" in command}
+        return sorted(pid for pid in server if _parent(pid) in server)
 
     def wait(self, seconds: float = 300.0) -> int:
         """Status of the driver when it has ended."""
@@ -89,6 +90,13 @@ class Run:
         while self.others() and time.monotonic() - start < limit:
             time.sleep(0.02)
         return min(time.monotonic() - start, limit)
+
+
+def _parent(pid: int) -> int:
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0
 
 
 def parts(project: Path) -> dict[str, int]:
