@@ -49,13 +49,16 @@ def surrogate(
     """Simulations to a trained model and its report: simulate or read, morph, reduce, train, predict,
     evaluate.
     """
-    from pipelines.config import load_config
+    from pipelines.early import early
     from pipelines.settings import settings
-    from pipelines.surrogate import run_surrogate
-    from pipelines.tables import print_frame
 
     where = settings(project=project, workers=workers, quiet=quiet or None)
-    outcome = run_surrogate(load_config(config), where, prefect)
+    with early(where, prefect):
+        from pipelines.config import load_config
+        from pipelines.surrogate import run_surrogate
+        from pipelines.tables import print_frame
+
+        outcome = run_surrogate(load_config(config), where, prefect)
     print_frame(outcome.scores, "table", "Scores on the test samples")
     model = outcome.keys["train_gp"][:12]
     _print(f"model:  {model}   (pushforward predict {model} PART_FILE)")

@@ -93,8 +93,9 @@ def add_files(config: PipelineConfig, runner: Runner) -> str:
 
     Raises InputError naming the file that cannot be used.
     """
-    key = files_key(config)
-    if runner.catalog.exists(key):
-        return key
-    content = fingerprint(config.files, config.read)
-    return runner.add("files", read_files(config.files, config.read), {}, content)
+    with runner.alone:
+        key = files_key(config)
+        if runner.catalog.exists(key):
+            return key
+        content = fingerprint(config.files, config.read)
+        return runner.add("files", read_files(config.files, config.read), {}, content)

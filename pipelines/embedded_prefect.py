@@ -3,20 +3,20 @@
 import contextlib
 import os
 import signal
-import subprocess
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 from catalogs.environment import is_alive, process_name
-from pipelines.config import PipelineConfig
-from pipelines.settings import Settings
+from pipelines.local_server import LocalServer
+
+if TYPE_CHECKING:
+    from pipelines.config import PipelineConfig
+    from pipelines.settings import Settings
 
 _MARK = "PUSHFORWARD_FLOW_PROCESS"
 
 _DEFAULTS = {
-    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "90",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_LOGGING_LEVEL": "CRITICAL",
     "PREFECT_LOGGING_TO_API_ENABLED": "false",
@@ -34,55 +34,77 @@ def prepare(project: Path) -> None:
     os.environ[_MARK] = process_name()
 
 
-def run_flow(config: PipelineConfig, settings: Settings) -> dict[str, str]:
-    """Run the surrogate flow under Prefect; stage name -> key.
+_begun: list[LocalServer | None] = []
+
+
+def begin(project: Path) -> None:
+    """Start the server of a flow, unless another one is configured; nothing happens where it is begun."""
+    if not _begun:
+        prepare(project)
+        _begun.append(None if _configured() else LocalServer())
+
+
+def end() -> None:
+    """End the server that `begin` started, if there is one."""
+    while _begun:
+        server = _begun.pop()
+        if server is not None:
+            server.stop()
+
+
+def run_flow(config: "PipelineConfig", settings: "Settings") -> dict[str, str]:
+    """Run the surrogate flow under Prefect; stage name -> key. While Prefect is imported and its server
+    starts, the first steps are computed.
 
     Raises InputError as the stages do.
     """
-    prepare(settings.project)
-    # Prefect reads its settings when it is imported, so only now.
-    from pipelines.flows import surrogate
+    from pipelines.head_start import HeadStart
+    from pipelines.runner import close_runner, runner_for
 
+    begin(settings.project)
+    ahead = HeadStart(config, runner_for(settings))
     try:
-        _own_the_server()
-        return surrogate(config.model_dump(mode="json"), settings.model_dump(mode="json"))
+        # Prefect reads its settings when it is imported, so only now.
+        from pipelines.flows import surrogate
+
+        with _server():
+            ahead.over()
+            return surrogate(config.model_dump(mode="json"), settings.model_dump(mode="json"))
     finally:
-        _stop_server()
+        close_runner(settings)
+        ahead.join()
+        end()
 
 
-def _own_the_server() -> None:
-    """Let Prefect start its server by `start_server`, unless another server is configured."""
-    from prefect.settings import PREFECT_API_URL
+@contextlib.contextmanager
+def _server() -> Iterator[None]:
+    """Context in which flows run on the server that was begun, from when it answers."""
+    from prefect.settings import PREFECT_API_URL, temporary_settings
 
-    if PREFECT_API_URL.value() is None:
-        from prefect.server.api import server
-
-        # The class has no setting for how its process is started, nor a method that only starts it.
-        own = SimpleNamespace(Popen=start_server, TimeoutExpired=subprocess.TimeoutExpired)
-        server.subprocess = own  # type: ignore[assignment]
-
-
-def start_server(args: Sequence[str], env: Mapping[str, str]) -> "subprocess.Popen[bytes]":
-    """Start Prefect's `python -m MODULE ...` as a process that ends with this one.
-
-    Its session is its own, so that Ctrl-C and signals to the group of the run leave it up until the flow has
-    told it how it ended; its output goes to `server.log` in Prefect's folder, so that nobody who reads the
-    output of the run waits for the server.
-    """
-    folder = Path(env["PREFECT_HOME"])
-    folder.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "pipelines.prefect_server", *args[args.index("-m") + 1 :]]
-    with (folder / "server.log").open("ab") as log:
-        return subprocess.Popen(
-            command, env=env, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True
-        )
+    own = _begun[0]
+    if own is None:
+        yield
+    else:
+        with temporary_settings({PREFECT_API_URL: own.address()}):
+            yield
 
 
-def _stop_server() -> None:
-    # Importing it here would take a second where the flow never came to it.
-    module = sys.modules.get("prefect.server.api.server")
-    for server in list(getattr(getattr(module, "SubprocessASGIServer", None), "_instances", {}).values()):
-        server.stop()
+def _configured() -> bool:
+    """Whether another server is named, in the environment or in a file that Prefect reads."""
+    if os.environ.get("PREFECT_API_URL"):
+        return True
+    profiles = Path(os.environ.get("PREFECT_PROFILES_PATH", f"{os.environ['PREFECT_HOME']}/profiles.toml"))
+    files = {
+        profiles: "",
+        Path("prefect.toml"): "",
+        Path("pyproject.toml"): "[tool.prefect",
+        Path(".env"): "",
+    }
+    if not any(file.is_file() and words in file.read_text(errors="replace") for file, words in files.items()):
+        return False
+    from prefect.settings import PREFECT_API_URL  # a second, which nobody waits for where no such file is
+
+    return PREFECT_API_URL.value() is not None
 
 
 def end_leftover_servers(processes: Path = Path("/proc")) -> list[int]:

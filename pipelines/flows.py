@@ -13,9 +13,9 @@ from pipelines.nightly import NightlyConfig, told
 from pipelines.nightly import nightly as night
 from pipelines.provenance import publish_provenance
 from pipelines.report_file import write_report
-from pipelines.runner import Runner
+from pipelines.runner import Runner, close_runner, runner_for
 from pipelines.settings import Settings
-from pipelines.step import close_runner, runner_for, step
+from pipelines.step import step
 from stages.evaluate import table
 
 

@@ -3,6 +3,7 @@ allows.
 """
 
 import os
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -38,15 +39,20 @@ def step_key(stage: Stage, config: StageConfig, inputs: Mapping[str, str]) -> st
 
 
 class Runner:
-    """Runs steps in one project; a context manager, since it owns processes and connections."""
+    """Runs steps in one project, one at a time; a context manager, since it owns processes and connections.
+
+    A second thread that asks for a step while one is computed waits, and finds it published.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.catalog = open_catalog(settings)
         self._heart = Heart(self.catalog)
         self.computed: list[str] = []
+        self.alone = threading.RLock()
+        self._opened: dict[str, xr.Dataset] = {}
         self._owner = environment.process_name()
-        self._cluster = Cluster(settings.workers, settings.scheduler)
+        self._cluster = Cluster(settings.workers, settings.scheduler, copies=True)
 
     def __enter__(self) -> "Runner":
         return self
@@ -69,24 +75,35 @@ class Runner:
         is unchanged.
         """
         key = step_key(stage, config, inputs)
-        if self.catalog.exists(key):
+        if not self.catalog.exists(key):
+            with self.alone:
+                if not self.catalog.exists(key):
+                    self._compute(key, stage, config, inputs)
+        if key not in self.computed:
             say(f"{stage.name}: already there ({key[:12]})", self.settings.quiet)
-            return key
+        return key
+
+    def _compute(self, key: str, stage: Stage, config: StageConfig, inputs: Mapping[str, str]) -> None:
         self._heart.start()
         started, clock = datetime.now(UTC), time.perf_counter()
-        datasets = {name: self.catalog.open(used) for name, used in inputs.items()}
-        stage.check_inputs(datasets)
+        datasets = {name: self._open(used) for name, used in inputs.items()}
         if stage.split_over is None:
             result = self._whole(stage, config, datasets)
             self.catalog.publish(key, result, self._record(stage, config, inputs, started, clock, result))
         else:
+            stage.check_inputs(datasets)
             parts = self._parts(stage, config, inputs, datasets, key)
             with progress(f"{stage.name}: joining {len(parts)} parts", None, self.settings.quiet):
                 self.catalog.publish_parts(
                     key, parts, self._record(stage, config, inputs, started, clock, None)
                 )
         self.computed.append(key)
-        return key
+
+    def _open(self, key: str) -> xr.Dataset:
+        """The artifact, its metadata and small arrays read once a run: most serve several steps."""
+        if key not in self._opened:
+            self._opened[key] = self.catalog.open(key)
+        return self._opened[key].copy()
 
     def add(
         self, name: str, dataset: xr.Dataset, inputs: Mapping[str, str], content: str | None = None
@@ -182,11 +199,28 @@ class Runner:
 
     def _inline(self, job: PartJob) -> None:
         split = job.stage.split_over or ""
-        datasets = {name: self.catalog.open(used) for name, used in job.inputs.items()}
+        datasets = {name: self._open(used) for name, used in job.inputs.items()}
         datasets[split] = take(datasets[split], job.samples).load()
         with threadpool_limits(1, user_api="blas"):
             result, seconds = run_part(job.stage, job.stage.config.model_validate(dict(job.config)), datasets)
         self.catalog.publish_part(job.part, result, job.stage.name, job.artifact, job.owner, seconds)
+
+
+_runners: dict[Settings, Runner] = {}
+
+
+def runner_for(settings: Settings) -> Runner:
+    """The runner of this process for the given settings; its workers serve all steps of a flow."""
+    if settings not in _runners:
+        _runners[settings] = Runner(settings)
+    return _runners[settings]
+
+
+def close_runner(settings: Settings) -> None:
+    """End the workers of the runner."""
+    runner = _runners.pop(settings, None)
+    if runner is not None:
+        runner.close()
 
 
 def _metrics(result: xr.Dataset) -> dict[str, Any]:

@@ -1,29 +1,21 @@
 """`pushforward serve`: runs deployments at their times, and looks after runs whose process is gone."""
 
 import os
-import socket
-import subprocess
-import sys
 import threading
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from kernels.errors import InputError
 from pipelines.embedded_prefect import prepare
+from pipelines.local_server import LocalServer
 from pipelines.progress import say
 from pipelines.schedules import Deployment, load_deployments
 from pipelines.settings import Settings
 
 WATCH_SECONDS = 15.0
 """Time between two looks at the runs."""
-
-_START_SECONDS = 120.0
 
 
 def serve(file: Path, settings: Settings, limit: int = 1) -> None:
@@ -119,42 +111,11 @@ def _server(settings: Settings) -> Iterator[None]:
     if os.environ.get("PREFECT_API_URL"):
         yield
         return
-    port = _free_port()
-    address = f"http://127.0.0.1:{port}"
-    folder = Path(os.environ["PREFECT_HOME"])
-    folder.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "pipelines.prefect_server", "prefect", "server", "start"]
-    with (folder / "server.log").open("ab") as log:
-        process = subprocess.Popen(
-            [*command, "--host", "127.0.0.1", "--port", str(port), "--no-ui"],
-            stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True,
-        )  # fmt: skip
+    server = LocalServer(whole=True)
     try:
-        _await(f"{address}/api/health", process, folder / "server.log")
-        os.environ["PREFECT_API_URL"] = f"{address}/api"
-        say(f"Prefect server: {address} (this machine only)", settings.quiet)
+        os.environ["PREFECT_API_URL"] = server.address()
+        say(f"Prefect server: {server.address().removesuffix('/api')} (this machine only)", settings.quiet)
         yield
     finally:
         os.environ.pop("PREFECT_API_URL", None)
-        process.terminate()
-        process.wait(30)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _await(address: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    until = time.monotonic() + _START_SECONDS
-    while time.monotonic() < until and process.poll() is None:
-        try:
-            with urllib.request.urlopen(address, timeout=2):
-                return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.2)
-    raise InputError(
-        f"Prefect's server did not start in {_START_SECONDS:g} s: see {log}, or name a running server with "
-        "PREFECT_API_URL"
-    )
+        server.stop()

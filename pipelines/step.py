@@ -6,25 +6,9 @@ from typing import Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from pipelines.runner import Runner
+from pipelines.runner import runner_for
 from pipelines.settings import Settings
 from stages.registry import STAGES
-
-_runners: dict[Settings, Runner] = {}
-
-
-def runner_for(settings: Settings) -> Runner:
-    """The runner of this process for the given settings; its workers serve all steps of a flow."""
-    if settings not in _runners:
-        _runners[settings] = Runner(settings)
-    return _runners[settings]
-
-
-def close_runner(settings: Settings) -> None:
-    """End the workers of the runner."""
-    runner = _runners.pop(settings, None)
-    if runner is not None:
-        runner.close()
 
 
 @task(name="step", task_run_name="{stage}", cache_policy=NO_CACHE, persist_result=False, retries=0)

@@ -57,8 +57,8 @@ def test_only_servers_of_dead_flows_are_ended(tmp_path):
 
 _FLOW = """
 import os, time
-from pipelines.embedded_prefect import start_server
-server = start_server(["python", "-m", "http.server", "--bind", "127.0.0.1", "0"], env=dict(os.environ))
+from pipelines.local_server import start_server
+server = start_server(["http.server", "--bind", "127.0.0.1", "0"], dict(os.environ))
 print(server.pid, flush=True)
 time.sleep(60)
 """

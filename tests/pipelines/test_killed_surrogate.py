@@ -2,8 +2,10 @@
 nothing computed twice, nobody left.
 """
 
+import contextlib
 import random
 import signal
+import sqlite3
 import time
 
 import numpy as np
@@ -54,6 +56,12 @@ def wait_for(run, reached):
     assert run.driver.poll() is None, run.log()
 
 
+def last_state(project):
+    """State of the last flow run, as the run's own Prefect server kept it."""
+    with contextlib.closing(sqlite3.connect(project / ".prefect" / "prefect.db")) as database:
+        return database.execute("SELECT state_type FROM flow_run ORDER BY created DESC").fetchone()[0]
+
+
 def check_what_is_visible(project, datasets):
     """Every row has its data, whole, and they are those of the undisturbed run."""
     catalog = Catalog(project)
@@ -102,3 +110,4 @@ def test_a_run_that_is_killed_twice_ends_as_an_undisturbed_one(tmp_path, undistu
     assert artifacts.items() <= created(project).items()
     assert set(keys.values()) <= set(created(project))
     assert len(created(project)) == len(keys) + 2, "besides these the report and its provenance"
+    assert last_state(project) == "COMPLETED"

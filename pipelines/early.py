@@ -1,0 +1,24 @@
+"""Processes that a run needs, started before the run itself is imported, which takes seconds."""
+
+import contextlib
+from collections.abc import Iterator
+
+from pipelines import embedded_prefect, fork_server
+from pipelines.settings import Settings
+
+
+@contextlib.contextmanager
+def early(settings: Settings, prefect: bool) -> Iterator[None]:
+    """Context of a run: its worker processes and its Prefect server start at once where the project is new,
+    so that all is still to be computed; else when the run knows that something is.
+    """
+    try:
+        if settings.database_url is None and not settings.project.exists():
+            if settings.workers and settings.scheduler is None:
+                fork_server.start()
+            if prefect:
+                with contextlib.suppress(OSError):  # the catalog says what is wrong with the folder
+                    embedded_prefect.begin(settings.project)
+        yield
+    finally:
+        embedded_prefect.end()
