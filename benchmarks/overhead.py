@@ -21,9 +21,9 @@ other                    in the program, and none of these
 interpreter, exit        before the first line of the program, and after its last
 
 "overhead" is all but work; "of it fixed": before the first work and after the last. "server boots": from
-the start of the embedded server to when the run, which asks once it has imported Prefect, has its answer; then
-how much of that was not beside work. "processor": what all processes of the run used together, which a busy
-machine changes least. Medians over `--times`.
+the start of the embedded server to when the run, which asks once it has imported Prefect, has its answer;
+then how much of that was not beside work. "processor": what all processes of the run used together, which a
+busy machine changes least. Medians over `--times`.
 """
 
 import argparse
