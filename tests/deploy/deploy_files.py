@@ -136,12 +136,18 @@ def healthy(check: Sequence[str], started: Process, folder: Path, seconds: float
 
     Raises AssertionError with the end of the log where the process dies or does not answer.
     """
-    deadline = time.monotonic() + seconds
+    deadline, up = time.monotonic() + seconds, False
     while time.monotonic() < deadline and started.poll() is None:
-        done = subprocess.run([program(check[0]), *check[1:]], capture_output=True, check=False, timeout=30)
-        if done.returncode == 0:
-            return
-        time.sleep(0.3)
+        # each check is a Python of its own, which takes time from the start of what it waits for
+        with contextlib.suppress(psutil.NoSuchProcess):
+            up = bool(listening(started))
+        if up:
+            done = subprocess.run(
+                [program(check[0]), *check[1:]], capture_output=True, check=False, timeout=30
+            )
+            if done.returncode == 0:
+                return
+        time.sleep(0.1)
     raise AssertionError(f"{started.args} is not healthy: {(folder / 'log').read_text()[-3000:]}")
 
 
