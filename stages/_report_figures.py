@@ -2,7 +2,8 @@
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from html import escape
 from typing import Any
@@ -18,6 +19,20 @@ INK, FAINT = "#24303c", "#dde3e9"
 _LONG, _SHORT = 760, 220
 
 
+@contextmanager
+def _errors_only() -> Iterator[None]:
+    """VTK warns on the terminal that there is no display, and then draws without one."""
+    from vtkmodules.vtkCommonCore import vtkLogger
+
+    before = vtkLogger.GetCurrentVerbosityCutoff()
+    vtkLogger.SetStderrVerbosity(vtkLogger.VERBOSITY_ERROR)
+    try:
+        yield
+    finally:
+        vtkLogger.SetStderrVerbosity(before)
+
+
+@_errors_only()
 def draw(
     points: np.ndarray, cells: np.ndarray, values: np.ndarray, limits: tuple[float, float], colours: str
 ) -> str:
