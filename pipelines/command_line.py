@@ -21,11 +21,10 @@ Project = Annotated[
 
 app = App(
     name="pushforward",
-    help="Turn simulations into fast models with error bars.",
+    help="Turn simulations into fast models with error bars. Start with: pushforward run surrogate",
     version=importlib.metadata.version("pushforward"),
     version_flags=["--version"],
     suppress_keyboard_interrupt=False,
-    help_epilogue="Start with: pushforward run surrogate",
 )
 run_app = App(name="run", help="Run a pipeline; what is computed already is not computed again.")
 app.command(run_app)
@@ -67,8 +66,13 @@ def surrogate(
 
 @app.command
 def predict(
-    model_key: str,
-    part_file: Path,
+    model_key: Annotated[
+        str,
+        Parameter(
+            help="First characters of a model's key, as pushforward catalog list --stage train_gp shows."
+        ),
+    ],
+    part_file: Annotated[Path, Parameter(help="Mesh file: VTU, VTK, VTP, SU2 or CGNS.")],
     *,
     parameter: Annotated[
         tuple[str, ...], Parameter(help="NAME=VALUE, for every input besides the shape.", negative=())
@@ -78,13 +82,7 @@ def predict(
     ] = None,
     project: Project = None,
 ) -> None:
-    """Predict all fields, with standard deviations, on a mesh that the model has not seen.
-
-    Parameters
-    ----------
-    model_key: First characters of a model's key, as `pushforward catalog list --stage train_gp` shows.
-    part_file: Mesh file: VTU, VTK, VTP, SU2 or CGNS.
-    """
+    """Predict all fields, with standard deviations, on a mesh that the model has not seen."""
     from pipelines.prediction import predict_file
 
     target = output or part_file.with_name(f"{part_file.stem}_prediction.vtu")

@@ -10,6 +10,7 @@ from fake_stages import SOURCE, WORK, SourceConfig, WorkConfig
 from kernels.errors import InputError
 from pipelines import embedded_prefect, fork_server, local_server
 from pipelines.cluster import Cluster
+from pipelines.command_line import main
 from pipelines.early import early
 from pipelines.head_start import HeadStart
 from pipelines.runner import Runner
@@ -133,8 +134,24 @@ def test_only_what_a_new_project_needs_begins_early(tmp_path, begun, monkeypatch
             assert begun == wanted
         begun.clear()
     new.mkdir()
+    (new / "catalog.db").touch()
     with early(settings(project=new, workers=2), True):
         assert begun == [], "all may be there already"
+
+
+def test_a_wrong_config_leaves_nothing(tmp_path, begun, capsys, monkeypatch):
+    config = tmp_path / "config.toml"
+    config.write_text("[simulat]\n")
+    (tmp_path / "mine").mkdir()
+    for name in ("new", "mine"):
+        project = tmp_path / name
+        monkeypatch.setattr(embedded_prefect, "LocalServer", (project / ".prefect").mkdir)
+        monkeypatch.setattr(embedded_prefect, "prepare", lambda folder: folder.mkdir(exist_ok=True))
+        arguments = ["run", "surrogate", "--config", str(config), "--project", str(project)]
+        assert main([*arguments, "--workers", "0"]) == 1
+        assert "unknown field 'simulat'; did you mean 'simulate'?" in capsys.readouterr().err
+        assert project.exists() == (name == "mine")
+        assert not (project / ".prefect").exists()
 
 
 def test_a_server_that_is_named_is_used(tmp_path, begun, monkeypatch):
