@@ -15,7 +15,7 @@ wrong     artifacts visible after the hit, or at the end, that cannot be read or
 """
 
 import argparse
-import importlib.util
+import importlib
 import os
 import random
 import signal
@@ -31,11 +31,8 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
 
 
 def helpers() -> ModuleType:
-    path = Path(__file__).resolve().parents[1] / "tests" / "pipelines" / "surrogate_process.py"
-    spec = importlib.util.spec_from_file_location("surrogate_process", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "pipelines"))
+    return importlib.import_module("surrogate_process")
 
 
 SURROGATE = helpers()

@@ -19,16 +19,14 @@ import numpy as np  # noqa: E402
 import xarray as xr  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "kernels" / "mesh")]
+
+from su2_reader import Airfoils, first_diagonal, read_su2  # noqa: E402
 
 from kernels.mesh.boundary import PinRule  # noqa: E402
-from kernels.mesh.control_points import counter_clockwise, match_airfoil, order_airfoil  # noqa: E402
-from kernels.mesh.laplacian import laplacian_morph  # noqa: E402
 from kernels.mesh.locate import Locator  # noqa: E402
 from kernels.mesh.mapping import Mesh, MorphSettings, build_reference, map_mesh  # noqa: E402
 from kernels.mesh.quality import morph_quality  # noqa: E402
-from kernels.mesh.rbf import rbf_morph  # noqa: E402
-from kernels.mesh.topology import boundary_loops  # noqa: E402
 from kernels.mesh.transfer import interpolation_operator  # noqa: E402
 from kernels.mesh.tutte import WEIGHTS, disk_map  # noqa: E402
 from stages.base import variable  # noqa: E402
@@ -49,27 +47,6 @@ def timed(function: Callable[[], Any]) -> tuple[Any, float]:
         function()
         seconds.append(time.perf_counter() - start)
     return result, float(np.median(seconds))
-
-
-def read_su2(path: Path) -> tuple[Mesh, dict[str, np.ndarray]]:
-    """Mesh (quads cut along a diagonal) and the nodes of each marker."""
-    lines = [line for line in (raw.split("%")[0].strip() for raw in path.read_text().splitlines()) if line]
-    markers, tag, k = {}, "", 0
-    while k < len(lines):
-        key, _, value = (part.strip() for part in lines[k].partition("="))
-        if key == "MARKER_TAG":
-            tag = value
-        count = int(value.split()[0]) if key in ("NELEM", "NPOIN", "MARKER_ELEMS") else 0
-        block = [line.split() for line in lines[k + 1 : k + 1 + count]]
-        if key == "NPOIN":
-            points = np.array([row[:2] for row in block], dtype=float)
-        if key == "MARKER_ELEMS":
-            markers[tag] = np.unique(np.array([row[1:3] for row in block], dtype=np.int64))
-        if key == "NELEM":
-            rows = [row[1:4] for row in block] + [[row[1], *row[3:5]] for row in block if row[0] == "9"]
-            cells = np.array(rows, dtype=np.int64)
-        k += 1 + count
-    return Mesh(points, cells, path.stem), markers
 
 
 def maps(meshes: dict[str, Mesh]) -> None:
@@ -108,28 +85,11 @@ def round_trips(meshes: dict[str, Mesh], pressure: np.ndarray) -> None:
 
 def airfoils(folder: Path) -> None:
     print("\nNACA0012 -> RAE2822 (bar: 0 inverted, ratio >= .5, control error <= 1e-8, under 0.3 s)")
-    mesh, markers = read_su2(folder / "mesh_NACA0012_inv.su2")
-    other, other_markers = read_su2(folder / "mesh_RAE2822_turb.su2")
-    points, cells = mesh.points, mesh.cells
-
-    def loop(of: Mesh, nodes: np.ndarray) -> np.ndarray:
-        return next(found for found in boundary_loops(of.cells) if found[0] in nodes)
-
-    def run(method: str) -> tuple[np.ndarray, float]:
-        foil = order_airfoil(points, loop(mesh, markers["airfoil"]))
-        far = counter_clockwise(points, loop(mesh, markers["farfield"]))
-        wall = order_airfoil(other.points, loop(other, other_markers["AIRFOIL"]))
-        nodes = np.concatenate([foil, far])
-        shift = match_airfoil(points[foil], other.points[wall]) - points[foil]
-        shift = np.concatenate([shift, np.zeros((far.size, 2))])
-        if method == "rbf":
-            return rbf_morph(points, points[nodes], shift, 4.0)
-        return laplacian_morph(points, cells, nodes, shift)
-
+    both = Airfoils(folder)
     print(f"{'method':12}{'inverted':>10}{'ratio':>10}{'control error':>16}{'seconds':>10}")
     for method in ("rbf", "laplacian"):
-        (moved, error), seconds = timed(lambda m=method: run(m))
-        quality = morph_quality(points, cells, moved)
+        (moved, error), seconds = timed(lambda m=method: both.becomes(m))
+        quality = morph_quality(both.points, both.cells, moved)
         print(f"{method:12}{quality.inverted:10}{quality.smallest_ratio:10.3f}{error:16.1e}{seconds:10.3f}")
 
 
@@ -189,7 +149,7 @@ def main() -> None:
         print(f"\nno published meshes at {folder}: give the folder of the reference data")
         return
     names = ("wedge_inv", "bump_in_channel", "channel_256x128")
-    meshes = {name: read_su2(folder / f"mesh_{name}.su2")[0] for name in names}
+    meshes = {name: Mesh(*read_su2(folder / f"mesh_{name}.su2", first_diagonal), name) for name in names}
     maps(meshes)
     table = np.genfromtxt(folder / "wedge_solution_flow.csv", delimiter=",", skip_header=1)
     round_trips(meshes, table[:, 7])

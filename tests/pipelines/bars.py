@@ -1,6 +1,7 @@
 """A small set of simulated bars, the pipeline over it without its report, and the same bars as files."""
 
 import csv
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -16,18 +17,25 @@ from stages.ragged import take
 from stages.registry import STAGES
 from stages.variables import PARAMETER
 
-TRAINING = {
-    "reduce": {"shape_modes": 3, "modes": {"default": 3}},
-    "train_gp": {"restarts": 1, "max_iterations": 30},
-    "predict": {"draws": 16},
-}
-SIMULATED = SurrogateConfig.model_validate(
-    {
-        "design": {"train": 6, "test": 2},
-        "simulate": {"mesh_size": 0.01, "notch_segments": 6},
-        **TRAINING,
-    }
-)
+TRAINING_TOML = """[reduce]
+shape_modes = 3
+modes = { default = 3 }
+[train_gp]
+restarts = 1
+max_iterations = 30
+[predict]
+draws = 16
+"""
+TRAINING = tomllib.loads(TRAINING_TOML)
+
+
+def simulated_toml(train: int = 6, test: int = 2) -> str:
+    """A config file of so many bars, that runs in seconds."""
+    bars = f"[design]\ntrain = {train}\ntest = {test}\n[simulate]\nmesh_size = 0.01\nnotch_segments = 6\n"
+    return bars + TRAINING_TOML
+
+
+SIMULATED = SurrogateConfig.model_validate(tomllib.loads(simulated_toml()))
 
 
 def pipeline(config: PipelineConfig, project: Path) -> dict[str, str]:

@@ -8,24 +8,10 @@ import time
 from pathlib import Path
 
 import numpy as np
+from bars import simulated_toml
 
 from catalogs.catalog import Catalog
 
-CONFIG = """[design]
-train = 8
-test = 4
-[simulate]
-mesh_size = 0.01
-notch_segments = 6
-[reduce]
-shape_modes = 3
-modes = { default = 3 }
-[train_gp]
-restarts = 1
-max_iterations = 30
-[predict]
-draws = 16
-"""
 _COMMAND = "import sys; from pipelines.command_line import main; sys.exit(main())"
 _MARK = "PUSHFORWARD_KILLED_RUN"
 
@@ -35,10 +21,10 @@ class Run:
     beside the project, since a process that is left over would keep a pipe open.
     """
 
-    def __init__(self, project: Path, text: str = CONFIG) -> None:
+    def __init__(self, project: Path, text: str | None = None) -> None:
         project.parent.mkdir(parents=True, exist_ok=True)
         config = project.with_suffix(".toml")
-        config.write_text(text)
+        config.write_text(text or simulated_toml(8, 4))
         self.project, self._log = project, project.with_suffix(f".{time.monotonic_ns()}.log")
         self._mark = f"{_MARK}={self._log}"
         options = ["--config", str(config), "--project", str(project), "--workers", "2"]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bars import SIMULATED, TRAINING, pipeline, write_files, write_su2, write_table
+from bars import SIMULATED, TRAINING, TRAINING_TOML, pipeline, write_files, write_su2, write_table
 
 from catalogs.catalog import Catalog
 from catalogs.formats.reader import ReadOptions, read_files
@@ -17,19 +17,11 @@ from stages.ingest import STAGE, IngestConfig
 from stages.ragged import take
 from stages.variables import FIELD, PARAMETER
 
-CONFIG = """source = "files"
+CONFIG = f"""source = "files"
 files = ["runs"]
 [read]
 table = "table.csv"
-[reduce]
-shape_modes = 3
-modes = { default = 3 }
-[train_gp]
-restarts = 1
-max_iterations = 30
-[predict]
-draws = 16
-"""
+{TRAINING_TOML}"""
 
 
 @pytest.fixture(scope="module")

@@ -10,27 +10,11 @@ import time
 
 import numpy as np
 import pytest
-from bars import SIMULATED, pipeline
+from bars import SIMULATED, pipeline, simulated_toml
 from surrogate_process import Run, created, parts
 
 from catalogs.catalog import Catalog
 from pipelines.interrupts import LINE
-
-CONFIG = """[design]
-train = 6
-test = 2
-[simulate]
-mesh_size = 0.01
-notch_segments = 6
-[reduce]
-shape_modes = 3
-modes = { default = 3 }
-[train_gp]
-restarts = 1
-max_iterations = 30
-[predict]
-draws = 16
-"""
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +29,7 @@ def undisturbed(tmp_path_factory):
 
 
 def start(project):
-    return Run(project, CONFIG)
+    return Run(project, simulated_toml())
 
 
 def wait_for(run, reached):

@@ -16,8 +16,13 @@ def _load(name):
 
 
 @pytest.fixture(scope="session")
-def read_mesh(reference_data):
-    reader, cache = _load("su2_reader"), {}
+def su2_reader():
+    return _load("su2_reader")
+
+
+@pytest.fixture(scope="session")
+def read_mesh(reference_data, su2_reader):
+    reader, cache = su2_reader, {}
 
     def read(name):
         if name not in cache:

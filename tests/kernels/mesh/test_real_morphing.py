@@ -8,48 +8,26 @@ import pytest
 
 from kernels.errors import InputError
 from kernels.mesh.boundary import PinRule
-from kernels.mesh.control_points import counter_clockwise, match_airfoil, order_airfoil
-from kernels.mesh.laplacian import laplacian_morph
+from kernels.mesh.control_points import match_airfoil
 from kernels.mesh.locate import Locator
 from kernels.mesh.quality import morph_quality, refuse_inverted
-from kernels.mesh.rbf import rbf_morph
-from kernels.mesh.topology import boundary_loops
 from kernels.mesh.transfer import interpolation_operator
 from kernels.mesh.tutte import WEIGHTS, disk_map
 
 pytestmark = pytest.mark.reference_data
 
 
-def read_su2(path: Path) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
-    """Points, triangles (quads cut along a diagonal) and the nodes of each marker."""
-    lines = [line for line in (raw.split("%")[0].strip() for raw in path.read_text().splitlines()) if line]
-    markers, tag, k = {}, "", 0
-    while k < len(lines):
-        key, _, value = (part.strip() for part in lines[k].partition("="))
-        if key == "MARKER_TAG":
-            tag = value
-        count = int(value.split()[0]) if key in ("NELEM", "NPOIN", "MARKER_ELEMS") else 0
-        block = [line.split() for line in lines[k + 1 : k + 1 + count]]
-        if key == "NPOIN":
-            points = np.array([row[:2] for row in block], dtype=float)
-        if key == "MARKER_ELEMS":
-            markers[tag] = np.unique(np.array([row[1:3] for row in block], dtype=np.int64))
-        if key == "NELEM":
-            triangles = [row[1:4] for row in block] + [[row[1], *row[3:5]] for row in block if row[0] == "9"]
-            cells = np.array(triangles, dtype=np.int64)
-        k += 1 + count
-    return points, cells, markers
-
-
 @pytest.fixture(scope="module")
-def su2(reference_data):
-    return lambda name: read_su2(reference_data / "su2" / f"mesh_{name}.su2")
+def su2(reference_data, su2_reader):
+    return lambda name: su2_reader.read_su2(
+        reference_data / "su2" / f"mesh_{name}.su2", su2_reader.first_diagonal
+    )
 
 
 @pytest.mark.parametrize("weights", WEIGHTS)
 @pytest.mark.parametrize("name", ["wedge_inv", "bump_in_channel", "channel_256x128"])
 def test_no_cell_turns_over_on_the_way_to_the_disk(su2, name, weights):
-    points, cells, _ = su2(name)
+    points, cells = su2(name)
     found = disk_map(points, cells, PinRule("corners"), weights)
     assert found.walk.pins.size == 4
     assert morph_quality(points, cells, found.mapped).inverted == 0
@@ -61,12 +39,12 @@ def test_no_cell_turns_over_on_the_way_to_the_disk(su2, name, weights):
 )
 def test_round_trip_of_an_oblique_shock(su2, reference_data, disk, bar, weights):
     table = np.genfromtxt(reference_data / "su2" / "wedge_solution_flow.csv", delimiter=",", skip_header=1)
-    points, cells, _ = su2("wedge_inv")
+    points, cells = su2("wedge_inv")
     np.testing.assert_allclose(table[:, 1:3], points, atol=1e-9)
     pressure = table[:, 7]
     rule = PinRule("none") if disk == "bump_in_channel" else PinRule("corners")
     own = disk_map(points, cells, rule, weights).mapped
-    common_points, common_cells, _ = su2(disk)
+    common_points, common_cells = su2(disk)
     common = disk_map(common_points, common_cells, rule, weights).mapped
     forward = interpolation_operator(Locator(own, cells), common, outside="clamp").matrix
     back = interpolation_operator(Locator(common, common_cells), own, outside="clamp").matrix
@@ -75,34 +53,19 @@ def test_round_trip_of_an_oblique_shock(su2, reference_data, disk, bar, weights)
 
 
 @pytest.fixture(scope="module")
-def airfoils(su2):
-    points, cells, markers = su2("NACA0012_inv")
-    target_points, target_cells, target_markers = su2("RAE2822_turb")
-
-    def loop(p, c, nodes):
-        return next(n for n in boundary_loops(c) if n[0] in nodes)
-
-    foil = order_airfoil(points, loop(points, cells, markers["airfoil"]))
-    far = counter_clockwise(points, loop(points, cells, markers["farfield"]))
-    wall = loop(target_points, target_cells, target_markers["AIRFOIL"])
-    target = target_points[order_airfoil(target_points, wall)]
+def airfoils(reference_data, su2_reader):
+    both = su2_reader.Airfoils(reference_data / "su2")
+    foil, far, target = both.controls()
     assert foil.size == 200
     assert far.size == 50
-    return points, cells, foil, far, target
-
-
-def morph(method, points, cells, foil, far, matched):
-    nodes = np.concatenate([foil, far])
-    shift = np.concatenate([matched - points[foil], np.zeros((far.size, 2))])
-    if method == "rbf":
-        return rbf_morph(points, points[nodes], shift, 4.0)
-    return laplacian_morph(points, cells, nodes, shift)
+    return both, foil, far, target
 
 
 @pytest.mark.parametrize(("method", "bar"), [("rbf", 0.55), ("laplacian", 0.63)])
 def test_one_airfoil_becomes_another(airfoils, method, bar):
-    points, cells, foil, far, target = airfoils
-    moved, error = morph(method, points, cells, foil, far, match_airfoil(points[foil], target))
+    both, _, far, _ = airfoils
+    points, cells = both.points, both.cells
+    moved, error = both.becomes(method)
     quality = morph_quality(points, cells, moved)
     assert quality.inverted == 0
     assert quality.smallest_ratio >= bar
@@ -112,12 +75,13 @@ def test_one_airfoil_becomes_another(airfoils, method, bar):
 
 @pytest.mark.parametrize("method", ["rbf", "laplacian"])
 def test_a_mis_ordered_airfoil_is_refused(airfoils, method):
-    points, cells, foil, far, target = airfoils
+    both, foil, far, target = airfoils
+    points, cells = both.points, both.cells
     for wrong in (np.roll(target, 1, axis=0), np.roll(target, -4, axis=0), np.roll(target[::-1], 1, axis=0)):
         with pytest.raises(InputError, match=r"RAE2822: the airfoil (starts at|runs the other way)"):
             match_airfoil(points[foil], wrong, name="RAE2822")
     matched = np.roll(match_airfoil(points[foil], target), 5, axis=0)
-    moved, _ = morph(method, points, cells, foil, far, matched)
+    moved, _ = both.morph(method, foil, far, matched)
     with pytest.raises(InputError, match=r"RAE2822: the morphing turns over \d+ of 10216 cells"):
         refuse_inverted(morph_quality(points, cells, moved), len(cells), "RAE2822")
 
