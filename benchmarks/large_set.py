@@ -23,7 +23,8 @@ from catalogs.claims import News
 from catalogs.contents import Content
 from catalogs.keys import artifact_key
 from catalogs.rows import describe
-from catalogs.sealing import seal
+from catalogs.sealing import address, seal
+from catalogs.segments import Place
 
 TOTAL = 100 * 10**9
 NODES = 1_000_000
@@ -63,7 +64,8 @@ def build(folder: Path, chunks: int) -> None:
         digest, size = seal(catalog.data, draft.prefix, [*plans, plan])
         record = Record("large", 1, {"chunks": chunks}, {}, datetime.now(UTC), 1.0, {"rmse": 0.01})
         content = Content("0" * 32, ("0" * 32,) * samples)
-        catalog._publish(key, draft, digest, News(record, describe(tiny), content, size))
+        place = Place(address(draft.location, digest))
+        catalog.publish_place(key, draft, place, News(record, describe(tiny), content, size))
     catalog.close()
 
 

@@ -8,7 +8,7 @@ import hashlib
 import json
 import uuid
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -33,11 +33,13 @@ from catalogs.archive_checks import (
 )
 from catalogs.archive_rows import exported, insert, known, topological
 from catalogs.catalog import Catalog
-from catalogs.claims import News, claim, withdraw
+from catalogs.claims import News
+from catalogs.compact import written_whole
 from catalogs.contents import Content, content_of
 from catalogs.database import writing
 from catalogs.rows import Description, Record, describe
 from catalogs.sealing import META, address, digest_of, divided
+from catalogs.segments import IN_PIECES, Fresh, Place
 from catalogs.stores import Draft
 from catalogs.tables import artifacts, payloads
 from catalogs.verify import verify
@@ -112,14 +114,23 @@ def _write_data(catalog: Catalog, archive: zipfile.ZipFile, row: sa.Row) -> dict
             mine = payloads.c.artifact == row.id
             data = connection.execute(sa.select(payloads.c.data).where(mine)).scalar_one()
         return {"members": [add(f"{row.key}/payload", data)]}
-    prefix, digest = divided(row.location)
-    attrs, arrays = reading.stored_metadata(catalog.data, prefix, f"artifact {row.key[:12]}", digest)
+    if row.location == IN_PIECES:  # goes out as one group
+        with catalog.data.draft(row.key) as draft:
+            digest, _ = written_whole(catalog, row.key, draft)
+            return _write_group(catalog, row.key, draft.prefix, digest, add)
+    return _write_group(catalog, row.key, *divided(row.location), add)
+
+
+def _write_group(
+    catalog: Catalog, key: str, prefix: str, digest: str | None, add: Callable[[str, bytes], dict[str, Any]]
+) -> dict[str, Any]:
+    attrs, arrays = reading.stored_metadata(catalog.data, prefix, f"artifact {key[:12]}", digest)
     root = (catalog.data.get(f"{prefix}/{META}") or b"") if digest else _sealed(attrs, arrays)
-    members = [add(f"{row.key}/{META}", root)]
+    members = [add(f"{key}/{META}", root)]
     for entry in sorted(catalog.data.entries(prefix)):
         inner = entry.name[len(prefix) + 1 :]
         if inner != META:
-            members.append(add(f"{row.key}/{inner}", catalog.data.get(entry.name) or b""))
+            members.append(add(f"{key}/{inner}", catalog.data.get(entry.name) or b""))
     return {"digest": digest_of(root), "members": members}
 
 
@@ -138,7 +149,8 @@ class _Staged:
     content: Content | None
     size: int = 0
     draft: Draft | None = None
-    location: str | None = None
+    place: Place | None = None
+    fresh: Mapping[str, Fresh] = field(default_factory=dict)
     payload: bytes | None = field(default=None, repr=False)
 
 
@@ -196,7 +208,7 @@ def _staged(catalog: Catalog, archive: zipfile.ZipFile, item: Item, drafts: Exit
             if any(i.compress_type != zipfile.ZIP_STORED for i in inner.infolist()):
                 raise InputError(f"the payload of artifact {item.key[:12]} is compressed, expected it stored")
         dataset = part_files.read_part(BytesIO(data), f"artifact {item.key[:12]}")
-        one = _Staged(item, describe(dataset), content_of(dataset), len(data), payload=data, location="")
+        one = _Staged(item, describe(dataset), content_of(dataset), len(data), payload=data, place=Place(""))
     else:
         draft = drafts.enter_context(catalog.data.draft(item.key))
         size = _copy(catalog, archive, item, item.data, draft)
@@ -246,15 +258,16 @@ def _publish(catalog: Catalog, staged: Sequence[_Staged], results: dict[str, str
             with writing(catalog.engine) as connection:
                 for one in staged:
                     insert(
-                        connection, one.item, one.about, one.content, one.size, one.location, one.payload,
-                        schemas[one.item.key], completing=results[one.item.key] == "completed",
+                        connection, one.item, one.about, one.content, one.size, one.place, one.payload,
+                        schemas[one.item.key], one.fresh, completing=results[one.item.key] == "completed",
                     )  # fmt: skip
         except BaseException:
-            for key, mine in claims:
-                withdraw(catalog.data, key, mine)
-            for one in staged:
-                if one.draft is not None and not catalog.data.remote:
-                    one.draft.kept = False
+            if not catalog.data.remote:
+                for key, mine in claims:
+                    catalog.records.leave([key], [mine])
+                for one in staged:
+                    if one.draft is not None:
+                        one.draft.kept = False
             raise
 
 
@@ -270,12 +283,12 @@ def _placed(catalog: Catalog, one: _Staged) -> Iterator[tuple[str, str]]:
     )  # fmt: skip
     assert one.content is not None
     catalog.data.place(draft)
-    mine = address(draft.location, item.data.digest)
+    mine = Place(address(draft.location, item.data.digest))
     news = News(record, one.about, one.content, one.size)
-    one.location = claim(catalog.data, item.key, mine, news)
-    draft.kept = one.location == mine
+    one.place = catalog.records.claim(item.key, mine, news, draft.location)
+    draft.kept = one.place == mine
     if draft.kept:
-        yield item.key, mine
+        yield item.key, draft.location
         return
-    news = catalog.adopted(one.location, news)
-    one.about, one.content, one.size = news.about, news.content, news.size
+    news = catalog.adopted(one.place, news)
+    one.about, one.content, one.size, one.fresh = news.about, news.content, news.size, news.fresh

@@ -1,7 +1,7 @@
 """Artifacts as plain records and back into rows, with everything but their data."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -13,6 +13,7 @@ from catalogs.contents import Content, insert_content, stored_contents
 from catalogs.database import insert_new, insert_rows
 from catalogs.locks import hold
 from catalogs.rows import Description, values
+from catalogs.segments import Fresh, Place, set_pieces
 from catalogs.tables import artifacts, edges, names, parameters, payloads, runs, schemas, tags
 
 _ROWS = 500
@@ -78,9 +79,10 @@ def exported(catalog: Catalog, key: str) -> dict[str, Any]:
 
 def insert(
     connection: Connection, item: Item, about: Description, content: Content | None, size: int,
-    location: str | None, payload: bytes | None, schema: int, completing: bool,
+    place: Place | None, payload: bytes | None, schema: int, fresh: Mapping[str, Fresh], completing: bool,
 ) -> None:  # fmt: skip
     """Insert an artifact as it was elsewhere; where its record is there (`completing`), only its data."""
+    location = None if place is None else place.address
     if completing:
         mine = artifacts.c.key == item.key
         changed = {"location": location, "bytes": size, "sizes": about.sizes, "schema": schema}
@@ -90,6 +92,9 @@ def insert(
         number = _insert_row(connection, item, about, size, location, schema)
     if payload is not None:
         connection.execute(sa.insert(payloads), {"artifact": number, "data": payload})
+    if place is not None and place.pieces:
+        set_pieces(connection, number, place.pieces, fresh)
+        content = None if content is None else Content(content.shared, ())
     if content is not None:
         insert_content(connection, item.key, content)
 

@@ -195,7 +195,15 @@ def _batches(plans: Sequence[Layout]) -> Iterator[list[Layout]]:
         yield batch
 
 
-def _matching(plan: Layout, part: xr.Dataset, number: int, names: set[str]) -> np.ndarray:
+def check_fits(first: xr.Dataset, part: xr.Dataset, number: int) -> None:
+    """Raise InputError, naming the variable, where a part does not fit the first one."""
+    sizes = {str(dim): size for dim, size in first.sizes.items()}
+    for name, variable in first.variables.items():
+        plan = layout(str(name), variable, sizes, set())
+        _check_matching(plan, part, number, {str(one) for one in first.variables})
+
+
+def _check_matching(plan: Layout, part: xr.Dataset, number: int, names: set[str]) -> None:
     if plan.name not in part.variables:
         raise InputError(f"part {number} has no variable {plan.name!r}; part 0 has {sorted(names)}")
     variable = part.variables[plan.name]
@@ -206,7 +214,11 @@ def _matching(plan: Layout, part: xr.Dataset, number: int, names: set[str]) -> n
             f"{plan.name!r} has dims {variable.dims}, dtype {kind} and units {given!r} in part {number}, "
             f"dims {plan.dims}, dtype {plan.dtype} and units {wanted!r} in part 0: make them agree"
         )
-    return _values(plan, variable.values)
+
+
+def _matching(plan: Layout, part: xr.Dataset, number: int, names: set[str]) -> np.ndarray:
+    _check_matching(plan, part, number, names)
+    return _values(plan, part.variables[plan.name].values)
 
 
 class _Appender:

@@ -5,18 +5,33 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
+from typing import Literal
 
 import sqlalchemy as sa
 import xarray as xr
 
 from catalogs import arrays, part_files, reading
-from catalogs.claims import News, claim, record_name, withdraw
+from catalogs.claims import News, Records
 from catalogs.contents import Content, content_of, delete_contents, insert_content, stored_contents
 from catalogs.database import engine_for, writing
+from catalogs.extending import extend
 from catalogs.failures import storage_errors
+from catalogs.growing import Also, publish_samples
+from catalogs.joined import open_place
 from catalogs.part_shelf import PartShelf, StoredParts
 from catalogs.rows import Record, Writer, describe
 from catalogs.sealing import address, divided, seal
+from catalogs.segments import (
+    IN_PIECES,
+    Fresh,
+    Place,
+    leave_unused,
+    lock,
+    missing,
+    part_from,
+    pieces_of,
+    set_pieces,
+)
 from catalogs.stores import Draft, FolderStore, open_store
 from catalogs.tables import artifacts, edges, payloads, runs
 from catalogs.upgrade import upgrade
@@ -53,6 +68,7 @@ class Catalog(PartShelf):
             with self.data.alone():
                 upgrade(self.engine)
         self.writer = Writer(self.engine)
+        self.records = Records(self.data, self.identity)
 
     def close(self) -> None:
         """Give back the database connections."""
@@ -65,8 +81,10 @@ class Catalog(PartShelf):
         """
         full = self.resolve(key)
         location, _ = divided(self._location(full) or "")
-        if not isinstance(self.data, FolderStore) or not location:
-            raise InputError(f"the data of artifact {full[:12]} have no folder: read them with `open`")
+        if not isinstance(self.data, FolderStore) or location in ("", IN_PIECES):
+            raise InputError(
+                f"the data of artifact {full[:12]} have no folder of their own: read them with `open`"
+            )
         return self.data.path(location)
 
     @property
@@ -107,24 +125,35 @@ class Catalog(PartShelf):
                 if dataset.chunks:  # what is lazy is read back rather than computed again
                     written = reading.open_dataset(self.data, draft.prefix, "the result", digest)
                 news = News(record, describe(dataset), content_of(written), size)
-                self._publish(key, draft, digest, news)
+                self.publish_place(key, draft, Place(address(draft.location, digest)), news)
 
     def publish_parts(self, key: str, part_keys: Sequence[str], record: Record) -> None:
-        """Join finished parts, in that order, into the artifact `key`, in bounded memory.
+        """Join finished parts, in that order, into the artifact `key`, in bounded memory; samples that are
+        stored already, in another artifact, are referred to.
 
         Raises InputError where parts disagree or are damaged, or the disk is full or read-only.
         """
         pieces = StoredParts(self, part_keys)
-        what = f"result of stage {record.stage!r}"
-        with self.errors(f"writing the {what}"):
-            if self.exists(key):
-                return
-            with self.data.draft(key) as draft:
-                plans = arrays.write_parts(self.data.zarr(draft.prefix, read_only=False), pieces)
-                digest, size = seal(self.data, draft.prefix, plans)
-                content, origin = pieces.content()
-                about = describe(reading.open_dataset(self.data, draft.prefix, what, digest))
-                self._publish(key, draft, digest, News(record, about, content, size, origin))
+        with self.errors(f"writing the result of stage {record.stage!r}"):
+            if not self.exists(key):
+                publish_samples(self, key, record, pieces.incoming())
+
+    def extend(
+        self, base: str, dataset: xr.Dataset, record: Record | None = None,
+        duplicates: Literal["refuse", "skip"] = "refuse",
+    ) -> str:  # fmt: skip
+        """Publish the samples of `base` and then those of a dataset as a new artifact, of which only the new
+        samples are written; its key.
+
+        base: a key, its first characters, or a name, of which the artifact then becomes the next version,
+        whoever else extends it meanwhile. record: by default the stage of `base` with the digest of the
+        content as its config, so that the same samples have the same key in however many steps they came.
+        duplicates: samples that are there already, by content, are refused or skipped; where nothing is left
+        the key of `base` is given back. Raises InputError where the dataset does not fit, or the disk is
+        full.
+        """
+        with self.errors(f"extending {base!r}"):
+            return extend(self, base, dataset, record, duplicates)
 
     def _publish_small(self, key: str, dataset: xr.Dataset, record: Record) -> None:
         stream = BytesIO()
@@ -139,27 +168,49 @@ class Catalog(PartShelf):
             connection.execute(sa.insert(payloads), {"artifact": number, "data": stream.getvalue()})
             insert_content(connection, key, content)
 
-    def _publish(self, key: str, draft: Draft, digest: str, news: News) -> None:
+    def publish_place(
+        self, key: str, draft: Draft, mine: Place, news: News, also: Also | None = None
+    ) -> None:
+        """Make data visible that were written to a draft, or lie in segments, or both.
+
+        Raises SegmentGone where a segment was removed meanwhile.
+        """
         numbers = self.writer.numbers(news.about)
-        mine = address(draft.location, digest)
+        written = draft.location if draft.location in mine.locations else None
         with self.data.alone():
             if self.exists(key):
                 return
-            self.data.place(draft)
-            claimed = claim(self.data, key, mine, news)
-            if claimed != mine:
-                news = self.adopted(claimed, news)
-            draft.kept = claimed == mine
+            if written is not None:
+                self.data.place(draft)
+            place = self.records.claim(key, mine, news, written)
+            if place != mine:
+                news = self.adopted(place, news)
+            draft.kept = place == mine
             try:
                 with writing(self.engine) as connection:
-                    if self.insert(connection, key, news, claimed, numbers) is not None:
-                        insert_content(connection, key, news.content, news.origin)
+                    number = self.insert(connection, key, news, place.address, numbers)
+                    if number is not None:
+                        self.insert_data(connection, key, number, place, news)
+                        if also is not None:
+                            also(connection, number)
             except sa.exc.IntegrityError:
                 if not self.exists(key):
                     raise
             except BaseException:
-                draft.kept = not withdraw(self.data, key, mine)
+                if (
+                    place == mine and not self.data.remote
+                ):  # elsewhere another catalog may have taken them over
+                    self.records.leave([key], [] if written is None else [written])
+                    draft.kept = False
                 raise
+
+    def insert_data(self, connection: sa.Connection, key: str, number: int, place: Place, news: News) -> None:
+        """Insert where the data of an artifact lie, and their digests."""
+        if place.pieces:
+            set_pieces(connection, number, place.pieces, news.fresh)
+            insert_content(connection, key, Content(news.content.shared, ()))
+        else:
+            insert_content(connection, key, news.content, news.origin)
 
     def insert(
         self, connection: sa.Connection, key: str, news: News, location: str, numbers: tuple[int, int]
@@ -179,12 +230,21 @@ class Catalog(PartShelf):
         number = connection.execute(completed).scalar()
         return None if number is None else int(number)
 
-    def adopted(self, claimed: str, news: News) -> News:
+    def adopted(self, place: Place, news: News) -> News:
         """What another catalog published in this store under the key, with the record of this one."""
-        location, digest = divided(claimed)
-        found = reading.open_dataset(self.data, location, f"result of stage {news.record.stage!r}", digest)
-        size = sum(entry.size for entry in self.data.entries(location))
-        return News(news.record, describe(found), content_of(found), size)
+        what = f"result of stage {news.record.stage!r}"
+        found = open_place(self.data, place, what)
+        sizes = {
+            one: sum(entry.size for entry in self.data.entries(divided(one)[0])) for one in place.addresses
+        }
+        fresh = {}
+        if place.pieces:
+            with self.engine.connect() as connection:
+                unknown = missing(connection, place.addresses)
+            fresh = {
+                one: Fresh(content_of(open_place(self.data, Place(one), what)), sizes[one]) for one in unknown
+            }
+        return News(news.record, describe(found), content_of(found), sum(sizes.values()), fresh=fresh)
 
     def exists(self, key: str) -> bool:
         """Whether the artifact is published, with data."""
@@ -197,24 +257,23 @@ class Catalog(PartShelf):
         Raises InputError where the artifact is unknown, or its data are missing or damaged.
         """
         full = self.resolve(key)
-        columns = artifacts.c
-        query = sa.select(columns.id, columns.stage, columns.location).where(columns.key == full)
         with self.engine.connect() as connection:
-            row = connection.execute(query).one()
-            if row.location == "":
-                mine = payloads.c.artifact == row.id
-                data = connection.execute(sa.select(payloads.c.data).where(mine)).scalar()
+            row, place, data = _stored(connection, full)
         what = f"artifact {full[:12]} (stage {row.stage!r})"
-        if row.location is None:
+        if place is None:
             raise InputError(
                 f"{what} is a record without data, kept for the lineage of what was imported: import it "
                 "with its data, or run its pipeline"
             )
-        if row.location == "":
+        if place.address == "":
             return part_files.read_part(BytesIO(data or b""), what)
         with self.errors(f"reading {what}"):
-            location, digest = divided(row.location)
-            return reading.open_dataset(self.data, location, what, digest)
+            return open_place(self.data, place, what)
+
+    def place(self, key: str) -> Place | None:
+        """Where the data of an artifact lie, given its full key; None for a record without data."""
+        with self.engine.connect() as connection:
+            return _stored(connection, key)[1]
 
     def _location(self, key: str) -> str | None:
         with self.engine.connect() as connection:
@@ -241,19 +300,51 @@ class Catalog(PartShelf):
         table = self.lineage(key)
         doomed = list(dict.fromkeys(table.loc[table["direction"] != "input", "key"]))
         with self.errors("removing artifacts"), self.data.alone():
-            with self.engine.connect() as connection:
-                chosen = sa.select(artifacts.c.location).where(artifacts.c.key.in_(doomed))
-                places = [divided(one)[0] for one in connection.execute(chosen).scalars() if one]
-            # the records first: data that nothing names any more are garbage, which gc knows
-            self.data.delete([record_name(one) for one in doomed])
+            self.identity()  # written by a transaction of its own
             with writing(self.engine) as connection:
+                lock(connection)
+                groups = _groups(connection, doomed)
                 mine = artifacts.c.key.in_(doomed)
                 numbers = sa.select(artifacts.c.id).where(mine)
                 connection.execute(sa.delete(edges).where(edges.c.artifact.in_(numbers)))
                 connection.execute(sa.delete(artifacts).where(mine))
+                unused = leave_unused(connection, groups, freed=False)
+                part_from(connection, doomed)  # segments that others have keep their digests
                 delete_contents(connection, doomed)
-            self.data.delete(places)
+                # the records first: data that nothing names any more are garbage, which gc knows
+                free = self.records.leave(doomed, [divided(one)[0] for one in unused])
+            self.data.delete(free)
         return doomed
+
+
+def _groups(connection: sa.Connection, keys: Sequence[str]) -> list[str]:
+    """Addresses of all groups in which artifacts have data."""
+    found: list[str] = []
+    for key in keys:
+        _, place, _ = _stored(connection, key)
+        if place is not None and place.address:
+            found += place.addresses
+    return list(dict.fromkeys(found))
+
+
+def _stored(connection: sa.Connection, key: str) -> tuple[sa.Row, Place | None, bytes | None]:
+    """Row of an artifact (number, stage), where its data lie, and those that lie in the database."""
+    columns = artifacts.c
+    query = sa.select(columns.id, columns.stage, columns.location).where(columns.key == key)
+    for _ in range(10):
+        row = connection.execute(query).one()
+        if row.location is None:
+            return row, None, None
+        if row.location == "":
+            mine = payloads.c.artifact == row.id
+            data = connection.execute(sa.select(payloads.c.data).where(mine)).scalar()
+            return row, Place(""), data
+        if row.location != IN_PIECES:
+            return row, Place(row.location), None
+        pieces = pieces_of(connection, row.id)
+        if pieces:
+            return row, Place(IN_PIECES, pieces), None
+    raise InputError(f"artifact {key[:12]} is being compacted again and again: try again")
 
 
 def _is_there(connection: sa.Connection, key: str) -> bool:

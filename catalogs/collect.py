@@ -9,14 +9,14 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from catalogs.catalog import Catalog
-from catalogs.claims import claimed, record_name
 from catalogs.contents import delete_contents
 from catalogs.database import writing
 from catalogs.liveness import SILENT_SECONDS, living
 from catalogs.object_stores import owner_of
 from catalogs.sealing import divided
+from catalogs.segments import leave_unused, lock
 from catalogs.stores import Entry, FolderStore
-from catalogs.tables import artifacts
+from catalogs.tables import artifacts, segments
 from catalogs.tables import parts as parts_table
 
 _COLUMNS = ["kind", "name", "bytes"]
@@ -38,7 +38,8 @@ def gc(catalog: Catalog, dry_run: bool = False, all_parts: bool = False) -> pd.D
 
     What belongs to a process that lives stays: one of this machine, or one on another machine whose heartbeat
     is younger than SILENT_SECONDS. So do data that a record beside them claims, which another catalog may
-    use, and parts of published artifacts, since a larger study reuses them; `all_parts` removes those.
+    use, segments that a compaction freed less than SILENT_SECONDS ago, which somebody may be reading, and
+    parts of published artifacts, since a larger study reuses them; `all_parts` removes those.
     Raises InputError where the store cannot be written.
     """
     with catalog.errors("collecting garbage"), catalog.data.alone():
@@ -46,6 +47,7 @@ def gc(catalog: Catalog, dry_run: bool = False, all_parts: bool = False) -> pd.D
             found = [
                 *_leftovers(catalog, connection),
                 *_orphans(catalog, connection),
+                *_freed(connection),
                 *_orphan_parts(catalog, connection),
                 *_vanished_parts(catalog, connection, all_parts),
             ]
@@ -57,11 +59,22 @@ def gc(catalog: Catalog, dry_run: bool = False, all_parts: bool = False) -> pd.D
 
 def _remove(catalog: Catalog, found: list[_Found]) -> None:
     gone = [one.key for one in found if one.kind == "part"]
+    freed = [one.key for one in found if one.kind == "segment"]
+    catalog.identity()  # written by a transaction of its own
     with writing(catalog.engine) as connection:
         delete_contents(connection, gone)
         for start in range(0, len(gone), 500):
             connection.execute(sa.delete(parts_table).where(parts_table.c.key.in_(gone[start : start + 500])))
-    catalog.data.delete([one.name for one in found])
+        lock(connection)
+        unused = leave_unused(connection, freed, freed=False)
+        free = catalog.records.leave([], [divided(one)[0] for one in unused])
+    catalog.data.delete([*(one.name for one in found if one.kind != "segment"), *free])
+
+
+def _freed(connection: Connection) -> list[_Found]:
+    before = segments.c.freed < time.time() - SILENT_SECONDS
+    rows = connection.execute(sa.select(segments).where(before).order_by(segments.c.id))
+    return [_Found("segment", divided(row.location)[0], row.bytes, row.location) for row in rows]
 
 
 def _leftovers(catalog: Catalog, connection: Connection) -> list[_Found]:
@@ -82,7 +95,7 @@ def _orphans(catalog: Catalog, connection: Connection) -> list[_Found]:
     for name in without_entry(catalog, connection):
         if is_claimed(catalog, name):
             continue
-        if catalog.data.remote and _may_be_written(catalog, connection, name):
+        if catalog.data.remote and may_be_written(catalog, connection, name):
             continue
         found.append(_Found("orphan", name, _size(catalog, name)))
     return found
@@ -90,18 +103,20 @@ def _orphans(catalog: Catalog, connection: Connection) -> list[_Found]:
 
 def without_entry(catalog: Catalog, connection: Connection) -> list[str]:
     """Locations of data that no row names."""
-    located = connection.execute(sa.select(artifacts.c.location).where(artifacts.c.location != ""))
-    known = {divided(location)[0] for location in located.scalars()}
+    known: set[str] = set()
+    for column in (artifacts.c.location, segments.c.location):
+        located = connection.execute(sa.select(column).where(column != "")).scalars()
+        known |= {divided(location)[0] for location in located}
     return [name for name in catalog.data.tops() if name.endswith(".zarr") and name not in known]
 
 
 def is_claimed(catalog: Catalog, name: str) -> bool:
-    """Whether the record of its key names a location."""
-    text = catalog.data.get(record_name(name.split(".", 1)[0]))
-    return text is not None and divided(claimed(text) or "")[0] == name
+    """Whether the record of its key names somebody who uses it."""
+    return bool(catalog.records.users(name))
 
 
-def _may_be_written(catalog: Catalog, connection: Connection, name: str) -> bool:
+def may_be_written(catalog: Catalog, connection: Connection, name: str) -> bool:
+    """Whether the process that wrote a group in an object store may live."""
     owner = owner_of(name)
     latest = max((entry.modified for entry in catalog.data.entries(name)), default=0.0)
     return owner is None or living(connection, owner, latest)

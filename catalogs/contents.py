@@ -11,7 +11,7 @@ import xarray as xr
 
 from catalogs.database import insert_new, insert_rows
 from catalogs.keys import KEY_LENGTH, is_text, stable
-from catalogs.tables import contents, samples
+from catalogs.tables import artifacts, contents, pieces, samples, segments
 
 _BLOCK_BYTES = 64 * 2**20
 _ROWS = 500
@@ -105,7 +105,7 @@ def joined(pieces: Sequence[Content]) -> Content:
 
 
 def insert_content(
-    connection: sa.Connection, key: str, content: Content, parts: Sequence[str] | None = None
+    connection: sa.Connection, key: str, content: Content, parts: Sequence[str | None] | None = None
 ) -> None:
     """Store the content of an artifact or a part, instead of what is there; `parts`: the part of each
     sample.
@@ -123,18 +123,39 @@ def insert_content(
 
 def stored_contents(connection: sa.Connection, keys: Sequence[str]) -> dict[str, Content]:
     """Contents of those of the given artifacts and parts that have one."""
-    shared: dict[str, str] = {}
-    digests: dict[str, list[str]] = {}
+    found: dict[str, Content] = {}
     for start in range(0, len(keys), _ROWS):
         some = keys[start : start + _ROWS]
-        shared |= {
-            row.key: row.shared
-            for row in connection.execute(sa.select(contents).where(contents.c.key.in_(some)))
-        }
-        query = sa.select(samples.c.key, samples.c.digest).where(samples.c.key.in_(some))
-        for row in connection.execute(query.order_by(samples.c.key, samples.c.position)):
-            digests.setdefault(row.key, []).append(row.digest)
-    return {key: Content(value, tuple(digests.get(key, ()))) for key, value in shared.items()}
+        query = sa.select(contents.c.key, contents.c.shared).where(contents.c.key.in_(some))
+        shared = {row.key: row.shared for row in connection.execute(query)}
+        digests = _digests(connection, list(shared))
+        digests |= _digests_of_pieces(connection, list(shared))
+        found |= {key: Content(value, tuple(digests.get(key, ()))) for key, value in shared.items()}
+    return found
+
+
+def _digests(connection: sa.Connection, keys: Sequence[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    query = sa.select(samples.c.key, samples.c.digest).where(samples.c.key.in_(keys))
+    for row in connection.execute(query.order_by(samples.c.key, samples.c.position)):
+        found.setdefault(row.key, []).append(row.digest)
+    return found
+
+
+def _digests_of_pieces(connection: sa.Connection, keys: Sequence[str]) -> dict[str, list[str]]:
+    query = (
+        sa.select(artifacts.c.key, segments.c.content, pieces.c.start, pieces.c.stop)
+        .join(pieces, pieces.c.artifact == artifacts.c.id)
+        .join(segments, segments.c.id == pieces.c.segment)
+        .where(artifacts.c.key.in_(keys))
+        .order_by(artifacts.c.key, pieces.c.position)
+    )
+    rows = connection.execute(query).all()
+    stored = _digests(connection, sorted({row.content for row in rows}))
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        found.setdefault(row.key, []).extend(stored.get(row.content, [])[row.start : row.stop])
+    return found
 
 
 def delete_contents(connection: sa.Connection, keys: Sequence[str]) -> None:

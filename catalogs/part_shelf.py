@@ -10,8 +10,10 @@ import sqlalchemy as sa
 import xarray as xr
 
 from catalogs import part_files
-from catalogs.contents import Content, content_of, insert_content, joined, stored_contents
+from catalogs.arrays import check_fits
+from catalogs.contents import content_of, insert_content, joined, stored_contents
 from catalogs.database import writing
+from catalogs.growing import Incoming
 from catalogs.marks import Marks
 from catalogs.rows import Writer
 from catalogs.stores import PARTS, FolderStore, Store
@@ -26,6 +28,7 @@ class PartShelf(Marks):
     data: Store
     writer: Writer
     _shelf: str | None = None
+    _name: str | None = None
 
     def errors(self, doing: str) -> AbstractContextManager[None]:
         """Turn what disks, databases and stores say into InputError."""
@@ -35,10 +38,16 @@ class PartShelf(Marks):
     def shelf(self) -> str:
         """Where parts of this catalog lie; catalogs that share an object store keep theirs apart."""
         if self._shelf is None:
-            self._shelf = PARTS if isinstance(self.data, FolderStore) else f"{PARTS}/{self._identity()}"
+            self._shelf = PARTS if isinstance(self.data, FolderStore) else f"{PARTS}/{self.identity()}"
         return self._shelf
 
-    def _identity(self) -> str:
+    def identity(self) -> str:
+        """Name of this catalog among those that share a store."""
+        if self._name is None:
+            self._name = self._first_run()
+        return self._name
+
+    def _first_run(self) -> str:
         self.writer.run()
         first = sa.select(runs.c.process, runs.c.started).order_by(runs.c.id).limit(1)
         with self.engine.connect() as connection:
@@ -136,8 +145,8 @@ class StoredParts:
         """Length of every dim of a part."""
         return self._sizes[self._keys[number]]
 
-    def content(self) -> tuple[Content, list[str]]:
-        """Content of the joined parts, and the part of every sample.
+    def incoming(self) -> Incoming:
+        """The joined samples: their digests, and the part of each.
 
         Raises InputError where the parts disagree on what belongs to no sample.
         """
@@ -146,12 +155,13 @@ class StoredParts:
         contents = [stored.get(key) or content_of(self.load(i)) for i, key in enumerate(self._keys)]
         other = next((i for i, one in enumerate(contents) if one.shared != contents[0].shared), None)
         if other is not None:
+            check_fits(self.load(0), self.load(other), other)
             raise InputError(
                 f"part {other} and part 0 disagree on the attributes, or on variables that belong to no "
                 "sample: a stage that is cut must give the same ones for every part"
             )
         origin = [key for key, one in zip(self._keys, contents, strict=True) for _ in one.samples]
-        return joined(contents), origin
+        return Incoming(joined(contents), self, [len(one.samples) for one in contents], origin)
 
     def load(self, number: int, names: Sequence[str] | None = None) -> xr.Dataset:
         """A part in memory, optionally of some variables only."""

@@ -94,6 +94,8 @@ class CheckedArray:
             away = self._store.failure(error, f"reading variable {self._name!r} of {self._what}")
             if away is not None:
                 raise InputError(away) from error
+            if self._store.get(f"{self._given[1].rpartition('/')[0]}/{META}") is None:
+                raise InputError(gone_message(self._what, self._store.shown)) from error
             chunk = error.chunk if isinstance(error, MissingChunk) else self._bad_chunk(selection)
             raise InputError(damage_message(self._what, self._name, chunk, error)) from error
         return values.astype(object) if values.dtype.kind in "TU" else values
@@ -145,6 +147,14 @@ def _met(selection: Any, shape: tuple[int, ...], steps: tuple[int, ...]) -> list
     return met
 
 
+def gone_message(what: str, place: str) -> str:
+    """The message about a group that is not there."""
+    return (
+        f"the data of {what} are gone from {place}: if it was compacted or removed meanwhile, open it again; "
+        "else put them back, or remove its entry with `pushforward catalog gc --remove KEY` and run again"
+    )
+
+
 def damage_message(what: str, name: str, chunk: str, error: object) -> str:
     """The message about a chunk that cannot be read."""
     return (
@@ -162,12 +172,9 @@ def stored_metadata(store: Store, prefix: str, what: str, digest: str | None) ->
     """
     text = store.get(f"{prefix}/{META}")
     if text is None:
-        raise InputError(
-            f"the data of {what} are gone from {store.shown}: put them back, or remove its entry with "
-            "`pushforward catalog gc --remove KEY` and run again"
-        )
+        raise InputError(gone_message(what, store.shown))
     if digest is not None and digest_of(text) != digest:
-        raise InputError(_metadata_message(what, "zarr.json has another digest than when it was published"))
+        raise InputError(metadata_message(what, "zarr.json has another digest than when it was published"))
     try:
         group = json.loads(text)
         if digest is None:  # data of an earlier version
@@ -176,10 +183,11 @@ def stored_metadata(store: Store, prefix: str, what: str, digest: str | None) ->
             members = group["consolidated_metadata"]["metadata"]
         return dict(group.get("attributes", {})), members
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(_metadata_message(what, error)) from error
+        raise InputError(metadata_message(what, error)) from error
 
 
-def _metadata_message(what: str, error: object) -> str:
+def metadata_message(what: str, error: object) -> str:
+    """The message about metadata that cannot be understood."""
     return f"{what} is damaged: its metadata cannot be trusted ({error}); remove it and run again"
 
 
@@ -201,7 +209,7 @@ def checked_arrays(
         except InputError:
             raise
         except Exception as error:
-            raise InputError(_metadata_message(what, f"variable {name!r}: {error}")) from error
+            raise InputError(metadata_message(what, f"variable {name!r}: {error}")) from error
     return arrays
 
 
@@ -223,13 +231,14 @@ def open_dataset(store: Store, prefix: str, what: str, digest: str | None = None
         eager = {name: arrays[name][...] for name in small}
     variables = {}
     for name, checked in arrays.items():
-        data = eager[name] if name in eager else _lazy(checked, f"{prefix}-{name}")
+        data = eager[name] if name in eager else lazy(checked, f"{prefix}-{name}")
         about = members[name]
-        variables[name] = xr.Variable(_dims(about), data, dict(about.get("attributes", {})))
-    return _assemble(variables, attrs)
+        variables[name] = xr.Variable(dims_of(about), data, dict(about.get("attributes", {})))
+    return assemble(variables, attrs)
 
 
-def _lazy(checked: CheckedArray, name: str) -> da.Array:
+def lazy(checked: CheckedArray, name: str) -> da.Array:
+    """A stored array as a dask array of its files."""
     return da.from_array(
         checked,
         chunks=checked.files,
@@ -239,11 +248,18 @@ def _lazy(checked: CheckedArray, name: str) -> da.Array:
     )
 
 
-def _dims(about: Mapping[str, Any]) -> tuple[str, ...]:
+def file_shape(about: Mapping[str, Any]) -> tuple[int, ...]:
+    """Shape of what one file of an array holds, by its metadata."""
+    return tuple(about["chunk_grid"]["configuration"]["chunk_shape"])
+
+
+def dims_of(about: Mapping[str, Any]) -> tuple[str, ...]:
+    """Dims of an array, by its metadata."""
     return tuple(str(dim) for dim in about.get("dimension_names") or ())
 
 
-def _assemble(variables: dict[str, xr.Variable], attrs: dict[str, Any]) -> xr.Dataset:
+def assemble(variables: dict[str, xr.Variable], attrs: dict[str, Any]) -> xr.Dataset:
+    """A dataset of variables, with the coordinates that the attributes of its group name."""
     extra = str(attrs.pop("coordinates", "")).split()
     coords = {n: v for n, v in variables.items() if n in extra or v.dims == (n,)}
     return xr.Dataset({n: v for n, v in variables.items() if n not in coords}, coords=coords, attrs=attrs)

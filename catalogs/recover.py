@@ -9,13 +9,11 @@ import pandas as pd
 import sqlalchemy as sa
 
 from catalogs.catalog import Catalog
-from catalogs.claims import News
-from catalogs.contents import content_of, insert_content
+from catalogs.claims import News, place_in
+from catalogs.contents import Content
 from catalogs.database import writing
 from catalogs.keys import artifact_key
-from catalogs.reading import open_dataset
-from catalogs.rows import Record, describe
-from catalogs.sealing import divided
+from catalogs.rows import Description, Record
 from catalogs.tables import artifacts
 from kernels.errors import InputError
 
@@ -28,7 +26,8 @@ def recover(catalog: Catalog) -> pd.DataFrame:
 
     result: `recovered`, or `left` with the reason. All data are read. Artifacts below SMALL_BYTES were in the
     database and are gone: an input that is not there leaves what was made from it without that arrow, and a
-    run computes it anew under the same key. Raises InputError where the store cannot be read.
+    run computes it anew under the same key. In a folder this catalog then is the only one that uses the data.
+    Raises InputError where the store cannot be read.
     """
     with catalog.errors("recovering the catalog"):
         records = _records(catalog)
@@ -45,9 +44,11 @@ def _records(catalog: Catalog) -> dict[str, dict[str, Any]]:
         if not _RECORD.fullmatch(name) or key in known:
             continue
         try:
-            found[key] = dict(json.loads(catalog.data.get(name) or b""))
+            about = dict(json.loads(catalog.data.get(name) or b""))
         except (ValueError, TypeError):
-            found[key] = {}
+            about = {"address": "damaged"}
+        if about.get("address") is not None:  # else the artifact was removed, and others use its data
+            found[key] = about
     return found
 
 
@@ -71,23 +72,28 @@ def _recovered(catalog: Catalog, key: str, about: dict[str, Any]) -> tuple[str, 
         stage, inputs = str(about["stage"]), dict(about["inputs"])
         if artifact_key(stage, about["version"], about["config"], inputs) != key:
             return key, stage, "left", "its key is not that of its record"
-        location, digest = divided(about["address"])
-        dataset = open_dataset(catalog.data, location, f"artifact {key[:12]}", digest)
-        content = content_of(dataset)
+        place = place_in(about)
+        if place is None:
+            return key, stage, "left", "its record does not say where its data lie"
         there = {name: used for name, used in inputs.items() if _known(catalog, used)}
         record = Record(
             stage, about["version"], about["config"], there, datetime.fromtimestamp(about["started"], UTC),
             about["seconds"], about["metrics"], about["literature"],
         )  # fmt: skip
-        news = News(record, describe(dataset), content, int(about["bytes"]))
+        news = catalog.adopted(place, News(record, Description({}, {}, {}), Content("", ()), 0))
     except InputError as error:
         return key, str(about.get("stage", "")), "left", str(error)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         return key, str(about.get("stage", "")), "left", f"its record is damaged ({error!r})"
     numbers = catalog.writer.numbers(news.about)
-    with writing(catalog.engine) as connection:
-        if catalog.insert(connection, key, news, about["address"], numbers) is not None:
-            insert_content(connection, key, content)
+    with catalog.data.alone():
+        if catalog.records.take_over(key, place, instead=not catalog.data.remote):
+            with writing(catalog.engine) as connection:
+                number = catalog.insert(connection, key, news, place.address, numbers)
+                if number is not None:
+                    catalog.insert_data(connection, key, number, place, news)
+        else:
+            return key, stage, "left", "another catalog removed its data meanwhile"
     lost = sorted(set(inputs) - set(there))
     return key, stage, "recovered", f"without the inputs {', '.join(lost)}, which are gone" if lost else ""
 

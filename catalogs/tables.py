@@ -131,6 +131,41 @@ payloads = sa.Table(
     sa.Column("data", sa.LargeBinary, nullable=False, comment="a small dataset, see catalogs/part_files.py"),
 )
 
+# A group of arrays that artifacts share; see `catalogs.segments`.
+segments = sa.Table(
+    "segments",
+    metadata,
+    _serial(),
+    sa.Column(
+        "location",
+        sa.Text,
+        nullable=False,
+        unique=True,
+        comment="folder in the store, and digest of its metadata",
+    ),
+    sa.Column(
+        "content",
+        sa.String(32),
+        nullable=False,
+        index=True,
+        comment="key of its digests in contents and samples",
+    ),
+    sa.Column("samples", sa.Integer, nullable=False, comment="how many it holds"),
+    sa.Column("bytes", sa.BigInteger, nullable=False),
+    sa.Column("freed", sa.Float, comment="when the last artifact left it; NULL: it is used"),
+)
+
+# The samples of an artifact whose location is '+', in order: some of each segment.
+pieces = sa.Table(
+    "pieces",
+    metadata,
+    _artifact(primary_key=True),
+    sa.Column("position", sa.Integer, primary_key=True, autoincrement=False, comment="along `sample`"),
+    sa.Column("segment", _ID, sa.ForeignKey("segments.id"), nullable=False, index=True),
+    sa.Column("start", sa.Integer, nullable=False, comment="first sample of the segment"),
+    sa.Column("stop", sa.Integer, nullable=False, comment="past the last sample of the segment"),
+)
+
 edges = sa.Table(
     "edges",
     metadata,

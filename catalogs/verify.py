@@ -16,6 +16,7 @@ from catalogs.collect import gc, is_claimed, without_entry
 from catalogs.contents import content_of, stored_contents
 from catalogs.reading import CheckedArray, checked_arrays, stored_metadata
 from catalogs.sealing import META, divided
+from catalogs.segments import IN_PIECES, pieces_of
 from catalogs.tables import artifacts, payloads
 from catalogs.tables import parts as parts_table
 from kernels.errors import InputError
@@ -90,24 +91,34 @@ def _planned(catalog: Catalog, chosen: set[str] | None, deep: bool) -> tuple[lis
     with catalog.engine.connect() as connection:
         rows = connection.execute(query.where(columns.location.is_not(None))).all()
         parts = connection.execute(sa.select(parts_table.c.key)).scalars().all() if chosen is None else []
+        rows = [row for row in rows if chosen is None or row.key in chosen]
+        groups = {row.key: _addresses(connection, row) for row in rows if row.location != ""}
+    seen: dict[str, bool] = {}
     for row in rows:
-        if chosen is not None and row.key not in chosen:
-            continue
         if row.location == "":
             checks.append(lambda row=row: _payload(catalog, row))  # type: ignore[misc]
             continue
-        faults, more = _stored(catalog, row)
-        found += faults
-        checks += more
-        if deep and not faults:
+        for address in groups[row.key]:
+            if address not in seen:  # what several artifacts share is read once
+                faults, more = _stored(catalog, row.key, address)
+                seen[address] = not faults
+                found += faults
+                checks += more
+        if deep and all(seen[address] for address in groups[row.key]):
             checks.append(lambda key=row.key: _digests(catalog, key))  # type: ignore[misc]
     checks += [lambda key=key: _part(catalog, key) for key in parts]  # type: ignore[misc]
     return found, checks
 
 
-def _stored(catalog: Catalog, row: Row) -> tuple[list[Fault], list[_Check]]:
-    prefix, digest = divided(row.location)
-    what = f"artifact {row.key[:12]}"
+def _addresses(connection: sa.Connection, row: Row) -> list[str]:
+    if row.location != IN_PIECES:
+        return [row.location]
+    return list(dict.fromkeys(piece.address for piece in pieces_of(connection, row.id)))
+
+
+def _stored(catalog: Catalog, key: str, address: str) -> tuple[list[Fault], list[_Check]]:
+    prefix, digest = divided(address)
+    what = f"artifact {key[:12]}"
     try:
         _, members = stored_metadata(catalog.data, prefix, what, digest)
         arrays = checked_arrays(catalog.data, prefix, what, members)
@@ -115,13 +126,13 @@ def _stored(catalog: Catalog, row: Row) -> tuple[list[Fault], list[_Check]]:
         text = str(error)
         reason = "gone" if " are gone " in text else text
         kind = "row without data" if reason == "gone" else "artifact"
-        return [Fault(row.key, kind, f"{prefix}/{META}", "", "", reason)], []
+        return [Fault(key, kind, f"{prefix}/{META}", "", "", reason)], []
     checks: list[_Check] = []
     for name, array in arrays.items():
-        checks.append(lambda n=name: _metadata(catalog, row.key, prefix, n, members[n]))  # type: ignore[misc]
+        checks.append(lambda n=name: _metadata(catalog, key, prefix, n, members[n]))  # type: ignore[misc]
         for index, region in array.regions():
             checks.append(
-                lambda n=name, a=array, i=index, r=region: _chunk(row.key, prefix, n, a, i, r)  # type: ignore[misc]
+                lambda n=name, a=array, i=index, r=region: _chunk(key, prefix, n, a, i, r)  # type: ignore[misc]
             )
     return [], checks
 
@@ -202,7 +213,7 @@ def _strays(catalog: Catalog) -> list[Fault]:
             "left by a run that ended; `pushforward catalog gc` removes it",
         )
         for row in rubbish.itertuples()
-        if row.kind != "part"
+        if row.kind not in ("part", "segment")
     ]
     with catalog.engine.connect() as connection:
         lonely = [name for name in without_entry(catalog, connection) if is_claimed(catalog, name)]

@@ -1,4 +1,4 @@
-"""The commands `pushforward catalog verify | export | import | recover`: the data behind the catalog."""
+"""The commands `pushforward catalog verify | compact | export | import | recover`: the data behind it."""
 
 import sys
 from pathlib import Path
@@ -35,6 +35,34 @@ def verify_data(
         catalog.close()
     print_frame(table, format, "Damaged, missing or without an entry" if len(table) else "All is well")
     return 1 if len(table) else 0
+
+
+@store_app.command(name="compact")
+def compact_sets(
+    *keys: Annotated[str, Parameter(help="Artifacts: keys, their first characters, or names.")],
+    all: Annotated[bool, Parameter(help="All sets of more than 8 segments.", negative=())] = False,
+    dry_run: Annotated[bool, Parameter(help="Only show what would be rewritten.")] = False,
+    project: Project = None,
+    format: Format = "table",
+) -> None:
+    """Rewrite growing sets as one group each; earlier versions move along. Who reads them reads on: `gc`
+    removes the old data an hour later.
+    """
+    import pandas as pd
+
+    from catalogs.compact import compact, compact_all
+    from kernels.errors import InputError
+    from pipelines.tables import print_frame
+
+    if bool(keys) == all:
+        raise InputError("nothing to compact: expected keys of artifacts, or --all")
+    catalog = open_catalog(project)
+    try:
+        tables = [compact(catalog, key, dry_run) for key in keys] or [compact_all(catalog, dry_run)]
+    finally:
+        catalog.close()
+    table = pd.concat(tables, ignore_index=True)
+    print_frame(table, format, "Would be compacted" if dry_run else "Compacted")
 
 
 @store_app.command(name="export")
@@ -109,5 +137,5 @@ def recover_entries(*, project: Project = None, format: Format = "table") -> Non
 
 def add_store_commands(app: App) -> None:
     """Register the commands."""
-    for name in ("verify", "export", "import", "recover"):
+    for name in ("verify", "compact", "export", "import", "recover"):
         app.command(store_app[name], name=name)

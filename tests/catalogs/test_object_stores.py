@@ -18,7 +18,9 @@ from catalogs.catalog import Catalog, Record
 from catalogs.collect import gc
 from catalogs.keys import artifact_key
 from catalogs.object_stores import ObjectStore, object_store, owner_of
+from catalogs.recover import recover
 from catalogs.stores import FolderStore, open_store
+from catalogs.verify import verify
 from kernels.errors import InputError
 
 _buckets = itertools.count()
@@ -116,7 +118,9 @@ def test_the_whole_life_of_an_artifact_and_its_parts(tmp_path, database_url, buc
     xr.testing.assert_identical(catalog.open("f" * 32).load(), joined)
     assert gc(catalog).empty
     assert catalog.remove(key) == [key]
-    assert [name for name in names(catalog) if key in name] == []
+    # the record stays, as nothing says whether another catalog writes it just now; it names nothing
+    assert [name for name in names(catalog) if key in name] == [f"{key}.json"]
+    assert recover(catalog).empty
     xr.testing.assert_identical(catalog.open("f" * 32).load(), joined)
     catalog.close()
 
@@ -162,6 +166,37 @@ def test_two_catalogs_that_share_a_store_publish_one_set_of_data_under_a_key(
         assert one.content(key) == catalog.content(key)
         assert gc(one).empty
     assert len({name.split("/")[0] for name in names(catalog) if name.startswith(key)}) == 2  # data, record
+    other.close()
+
+
+def test_what_one_catalog_removes_another_keeps(catalog, tmp_path, bucket, small_chunks, monkeypatch):
+    monkeypatch.setattr("catalogs.growing.WORTH_BYTES", 0)
+    monkeypatch.setattr("catalogs.liveness.SILENT_SECONDS", -1)
+    monkeypatch.setattr("catalogs.collect.SILENT_SECONDS", -1)
+    monkeypatch.setattr("catalogs.environment.is_alive", lambda _process: False)
+    other = Catalog(tmp_path / "other", store=bucket)
+    key = put(catalog, numbers(1), n=1)
+    assert put(other, numbers(1), n=1) == key
+    grown = other.extend(key, numbers(2, 5))
+    wanted = xr.concat([numbers(1), numbers(2, 5)], "sample")
+    alone = put(catalog, numbers(3), n=3)
+    assert catalog.remove(key) == [key]
+    catalog.remove(alone)
+    assert gc(catalog).empty
+    assert [name for name in names(catalog) if alone in name] == [f"{alone}.json"]
+    xr.testing.assert_identical(other.open(key).load(), numbers(1))
+    assert other.remove(key) == [key]
+    assert gc(other).empty
+    xr.testing.assert_identical(other.open(grown).load(), wanted)
+    assert put(catalog, numbers(1), n=1) == key
+    assert recover(catalog)["key"].to_list() == [grown]
+    other.remove(grown)
+    assert gc(other).empty
+    xr.testing.assert_identical(catalog.open(grown).load(), wanted)
+    assert verify(catalog).empty
+    catalog.remove(grown)
+    catalog.remove(key)
+    assert {name.rpartition(".")[2] for name in names(catalog)} == {"json"}
     other.close()
 
 

@@ -53,3 +53,26 @@ def test_verify_export_import_and_recover(tmp_path, command, capsys):
     chunk.write_bytes(chunk.read_bytes()[:-1])
     assert command("verify", key[:8], "--project", tmp_path / "p", "--format", "json") == 1
     assert [row["variable"] for row in json.loads(capsys.readouterr().out)] == ["u"]
+
+
+def test_compact(tmp_path, command, capsys, monkeypatch):
+    monkeypatch.setattr("catalogs.growing.WORTH_BYTES", 0)
+    catalog = Catalog(tmp_path / "p")
+    key = artifact_key("make", 1, {}, {})
+    catalog.publish(key, numbers(), Record("make", 1, {}, {}, datetime.now(UTC), 0.1))
+    for night in range(2):
+        catalog.name(key, "bars")
+        key = catalog.extend("bars", xr.Dataset({"u": ("sample", [10.0 + night])}))
+    with pytest.raises(InputError, match="nothing to compact: expected keys of artifacts, or --all"):
+        command("compact", "--project", tmp_path / "p")
+
+    def table(*arguments):
+        command("compact", *arguments, "--project", tmp_path / "p", "--format", "json")
+        return [(row["key"], row["segments"]) for row in json.loads(capsys.readouterr().out)]
+
+    assert table("--all") == []
+    assert table("bars", "--dry-run") == [(key, 3)]
+    assert table("bars", "bars@1") == [(key, 3)]
+    assert table("bars") == []
+    np.testing.assert_array_equal(catalog.open("bars")["u"][-3:], [*numbers()["u"].values[-1:], 10.0, 11.0])
+    catalog.close()
