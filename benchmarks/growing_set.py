@@ -32,10 +32,7 @@ def ragged(first: int, samples: int) -> xr.Dataset:
     }
     return xr.Dataset(
         {
-            "sample_name": (
-                "sample",
-                np.array([f"case-{first + i:06d}" for i in range(samples)], dtype=object),
-            ),
+            "sample_name": ("sample", names),
             "node_count": ("sample", counts, {"sample_dimension": "node"}),
             "load": ("sample", chance.random(samples), {"units": "Pa", "role": "parameter"}),
             "x": (("node", "axis"), chance.random((total, 2)), {"units": "m"}),

@@ -14,7 +14,7 @@ from kernels.errors import InputError
 if TYPE_CHECKING:
     from alembic.config import Config
 
-LATEST = "0005"
+LATEST = "0006"
 """Version of the tables that this code reads and writes."""
 
 _FIRST = "0001"
