@@ -1,6 +1,7 @@
 """The database of a catalog: SQLite in WAL mode in the project folder, or a PostgreSQL server by URL."""
 
 import functools
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,14 +23,8 @@ def engine_for(database: str | None, folder: Path) -> Engine:
 
     Raises InputError where SQLite would lie on a network file system: its write-ahead log is not safe there.
     """
-    if database is not None and not database.startswith("sqlite"):
-        try:
-            served = sa.create_engine(database, pool_pre_ping=True)
-        except (sa.exc.ArgumentError, ModuleNotFoundError) as error:
-            raise InputError(
-                f"database URL {database!r} cannot be used ({error}); expected one like "
-                "'postgresql+psycopg://user@host/name', with its driver installed"
-            ) from error
+    if database is not None and not database.startswith("sqlite:"):
+        served = _served(database)
         sa.event.listen(served, "handle_error", _refuse)
         return served
     kind = filesystem_type(folder)
@@ -44,6 +39,20 @@ def engine_for(database: str | None, folder: Path) -> Engine:
     sa.event.listen(engine, "begin", _begin)
     sa.event.listen(engine, "handle_error", _refuse)
     return engine
+
+
+def _served(database: str) -> Engine:
+    try:
+        engine = sa.create_engine(database, pool_pre_ping=True)
+        if engine.dialect.is_async:
+            raise sa.exc.ArgumentError("its driver is asynchronous")
+        return engine
+    except (sa.exc.ArgumentError, ModuleNotFoundError, ValueError) as error:
+        shown = re.sub("://([^:/@]*):.*@", r"://\1:***@", database)
+        raise InputError(
+            f"database URL {shown!r} cannot be used ({error}); expected one like "
+            "'postgresql+psycopg://user@host/name', with its driver installed"
+        ) from error
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from catalogs import studies
 from catalogs.catalog import Catalog, Record
+from catalogs.database import engine_for
 from catalogs.tables import artifacts
 from catalogs.where import storable_text
 from kernels.errors import InputError
@@ -104,3 +105,16 @@ def test_what_no_database_holds_is_refused_at_the_last(catalog, text):
     ):
         connection.execute(sa.update(artifacts).values(version=2**70))
     assert len(catalog.list()) == 1
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u:geheim@h/d", "postgresql+psycopg://u:geheim@h:abc/d", "mysql+nothing://u:ge:heim@h@h/d",
+        "postgresql+psycopg://u:geheim@[::1/d", "sqlite+aiosqlite:///x", "x", "", "a\0b",
+    ],
+)  # fmt: skip
+def test_a_wrong_database_url_is_a_message_without_its_password(tmp_path, url):
+    with pytest.raises(InputError, match=r"database URL .* cannot be used .* expected one like") as caught:
+        engine_for(url, tmp_path)
+    assert "heim" not in str(caught.value)
