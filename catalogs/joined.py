@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-import dask.array as da
 import numpy as np
 import xarray as xr
 
@@ -171,6 +170,8 @@ def _joined(
     ]
     chunks: list[Any] = list(steps[pieces[0].address])
     chunks[axis] = tuple(along)
+    import dask.array as da  # here, as in `reading.lazy`
+
     return da.from_array(
         array,
         chunks=tuple(chunks),
