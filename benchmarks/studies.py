@@ -58,7 +58,7 @@ def plain_batch(values: list[float]) -> list[float]:
 def plain_dask(points: int, workers: int, batch: int) -> float:
     """Seconds of plain Dask for the same batches, its cluster started before."""
     cluster = Cluster(workers)
-    client = cluster._started()
+    client = cluster.client()
     client.gather([client.submit(plain_batch, [float(i)], pure=False) for i in range(workers)])
     values = np.random.default_rng(0).random(points).tolist()
     start = time.perf_counter()

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO, NamedTuple
 from zarr.storage import LocalStore, StorePath
 
 from catalogs import environment
+from catalogs.failures import StorageError
 from kernels.errors import InputError
 
 PARTS = "parts"
@@ -123,7 +124,7 @@ class Store(ABC):
 
     @contextmanager
     def errors(self, doing: str) -> Iterator[None]:
-        """Turn errors of the store into InputError; the rest passes."""
+        """Turn errors of the store into StorageError, an InputError; the rest passes."""
         try:
             yield
         except InputError:
@@ -132,7 +133,7 @@ class Store(ABC):
             message = self.failure(error, doing)
             if message is None:
                 raise
-            raise InputError(message) from error
+            raise StorageError(message) from error
 
 
 class FolderStore(Store):

@@ -9,10 +9,10 @@ from sqlalchemy.engine import Connection, Engine
 
 from catalogs.contents import Content
 from catalogs.database import writing
-from catalogs.rows import Item, Writer, finite
+from catalogs.rows import Item, Writer, finite, leaves, values
 from catalogs.studies import DONE, FAILED, SKIPPED, Point, insert_or_skip
 from catalogs.study_leases import leased_by
-from catalogs.tables import contents, payloads, points, samples
+from catalogs.tables import artifacts, contents, payloads, points, samples
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,7 @@ def publish_points(
     with writing(engine) as connection:
         if small:
             _insert_small(connection, writer, small)
+        _make_findable(connection, [outcome for outcome in done if outcome.small is None])
         finished = _mark_done(connection, study, done) if done else 0
         failed = [outcome for outcome in outcomes if isinstance(outcome, Failed)]
         lost = _mark_failed(connection, study, owner, failed) if failed else 0
@@ -95,6 +96,31 @@ def _insert_small(connection: Connection, writer: Writer, small: Sequence[Small]
     for table, rows in ((payloads, data), (contents, shared), (samples, digests)):
         if rows:
             connection.execute(insert_or_skip(connection, table), rows)
+
+
+def _make_findable(connection: Connection, done: Sequence[Done]) -> None:
+    """Metrics and parameters of points that others published, a pipeline or the parts of a stage, by which a
+    search finds their results as it finds all others. Data, key and config stay as they are.
+    """
+    results = {outcome.result: outcome for outcome in done}
+    columns = artifacts.c
+    query = sa.select(columns.id, columns.key, columns.stage, columns.config, columns.metrics)
+    for row in connection.execute(query.where(columns.key.in_(results))).all():
+        outcome = results[row.key]
+        metrics = finite(dict(outcome.metrics))
+        new = {name: value for name, value in metrics.items() if name not in row.metrics}
+        if new:
+            changed = sa.update(artifacts).where(columns.id == row.id)
+            connection.execute(changed.values(metrics={**row.metrics, **new}))
+        known = {name for name, _ in leaves(row.config)}
+        varied = outcome.point.parameters.items()
+        given = {
+            name: value for name, value in varied if name not in known and not name.startswith("inputs.")
+        }
+        found = {"stage": row.stage, "config": given, "metrics": new}
+        for table, rows in values(row.id, found, {}).items():
+            if rows:
+                connection.execute(insert_or_skip(connection, table), rows)
 
 
 def _mark_done(connection: Connection, study: int, done: Sequence[Done]) -> int:

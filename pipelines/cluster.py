@@ -1,7 +1,9 @@
 """Worker processes of a run: a local Dask cluster that starts with the first work and stays to the end."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any
 
 from kernels.errors import InputError
@@ -9,20 +11,23 @@ from pipelines import fork_server
 from pipelines.parts import PartJob, compute_part, prepare_worker
 
 if TYPE_CHECKING:
-    from distributed import Client, LocalCluster
+    from distributed import Client, Future, LocalCluster
     from distributed.utils import LoopRunner
 
 
 class Cluster:
     """Runs part jobs on `workers` processes, in this process where that is 0, or on the workers of a Dask
-    scheduler where its address is given.
-
-    copies: workers are copies of a process that has imported the stages, see `fork_server`.
+    scheduler where its address is given. `threads`: tasks that run at once; `resources`: what each local
+    worker offers. copies: workers are copies of a process that has imported the stages, see `fork_server`.
     """
 
-    def __init__(self, workers: int, scheduler: str | None = None, copies: bool = False) -> None:
+    def __init__(
+        self, workers: int, scheduler: str | None = None, copies: bool = False,
+        resources: Mapping[str, float] | None = None,
+    ) -> None:  # fmt: skip
         self._workers, self._scheduler, self._copies = workers, scheduler, copies
-        self._count = workers
+        self._resources = dict(resources or {})
+        self.threads = workers
         self._cluster: LocalCluster | None = None
         self._client: Client | None = None
         self._loop: LoopRunner | None = None
@@ -56,7 +61,7 @@ class Cluster:
                 if isinstance(job, int):
                     yield "", job
                     continue
-                client = self._started()
+                client = self.client()
                 future = client.submit(
                     compute_part, job, key=f"{job.stage.name}-{job.part}", pure=False, retries=0
                 )
@@ -65,13 +70,13 @@ class Cluster:
                     running = as_completed([future], loop=client.loop)
                 else:
                     running.add(future)
-                if len(samples) >= 4 * self._count:
+                if len(samples) >= 4 * self.threads:
                     yield self._finish(next(running), samples)
             while samples:
                 yield self._finish(next(running), samples)
         except BaseException:
-            if self._client is not None and samples:
-                self._client.cancel(list(running.futures), force=True)
+            if samples:
+                self.cancel(list(running.futures))
             raise
 
     def _finish(self, future: Any, samples: dict[str, int]) -> tuple[str, int]:
@@ -80,6 +85,13 @@ class Cluster:
         count = samples.pop(str(future.key))
         try:
             return future.result(), count
+        except (CancelledError, OSError) as error:
+            if future.status == "error":  # of the job itself
+                raise
+            raise InputError(
+                f"the scheduler {self._scheduler} was lost: start it and its workers again, and the same "
+                "command; finished parts are kept"
+            ) from error
         except KilledWorker as error:
             name = future.key.split("-")[0]
             raise InputError(
@@ -88,30 +100,68 @@ class Cluster:
                 "fewer workers (--workers 1) or smaller cases; finished parts are kept"
             ) from error
 
-    def _started(self) -> "Client":
+    def client(self, timeout: float = 20.0) -> "Client":
+        """Client of the workers, which are started, or reached, at the first call. It is not the default of
+        this process: what its own stages load would go through the workers, over a socket, three times slower
+        than from the file. `timeout`: seconds in which a scheduler has to answer.
+
+        Raises InputError where workers cannot be started, or no scheduler with workers answers.
+        """
         if self._client is None:
-            import logging
-
             import dask
-            from distributed import Client, LocalCluster
+            import distributed  # noqa: F401 - its defaults must be there before one of them is set
 
-            logging.getLogger("distributed").setLevel(logging.CRITICAL)
+            _quiet()
             dask.config.set({"distributed.worker.daemon": False, "distributed.scheduler.allowed-failures": 3})
-            if self._scheduler is not None:
-                self._client = _remote(self._scheduler)
-                self._count = len(self._client.scheduler_info(n_workers=-1)["workers"])
-                self._client.run(prepare_worker)
-                return self._client
-            environment = dict(fork_server.THREADS)
-            if self._copies:
-                fork_server.start()
-                environment = {**os.environ, **environment}  # a copy has that of the day it was started
-            else:
-                fork_server.start_tracker()
-            self._loop = _loop_without_ctrl_c()
-            method = "forkserver" if self._copies else "spawn"
-            dask.config.set({"distributed.worker.multiprocessing-method": method})
+            self._client = self._local() if self._scheduler is None else _remote(self._scheduler, timeout)
+            self.threads = sum(worker["nthreads"] for worker in self.workers())
+        return self._client
+
+    def workers(self) -> list[dict[str, Any]]:
+        """What the scheduler says of its workers, `nthreads` and `resources` among it."""
+        return list(self.client().scheduler_info(n_workers=-1)["workers"].values())
+
+    def reconnect(self, seconds: float) -> None:
+        """Connect again to a scheduler that was lost, when it is back with workers; start local workers anew.
+
+        Raises InputError where it is not within that time.
+        """
+        deadline = time.monotonic() + seconds
+        self.close()
+        while True:
             try:
+                self.client(timeout=max(1.0, min(20.0, deadline - time.monotonic())))
+                return
+            except InputError as error:
+                if time.monotonic() > deadline:
+                    raise InputError(
+                        f"the scheduler {self._scheduler} was lost, and is not back with workers after "
+                        f"{seconds:g} s: start both again, then the same command; what is finished is kept"
+                    ) from error
+            time.sleep(0.5)
+
+    def cancel(self, futures: Sequence["Future"]) -> None:
+        """Stop tasks, where a scheduler is there to be told."""
+        if self._client is not None and futures and self._client.status == "running":
+            self._client.cancel(list(futures), force=True)
+
+    def _local(self) -> "Client":
+        import logging
+
+        import dask
+        from distributed import Client, LocalCluster
+
+        environment = dict(fork_server.THREADS)
+        if self._copies:
+            fork_server.start()
+            environment = {**os.environ, **environment}  # a copy has that of the day it was started
+        else:
+            fork_server.start_tracker()
+        self._loop = _loop_without_ctrl_c()
+        method = "forkserver" if self._copies else "spawn"
+        dask.config.set({"distributed.worker.multiprocessing-method": method})
+        try:
+            with dask.config.set({"distributed.worker.resources": self._resources}):
                 self._cluster = LocalCluster(
                     loop=self._loop.loop,
                     n_workers=self._workers,
@@ -123,21 +173,19 @@ class Cluster:
                     silence_logs=logging.CRITICAL,
                     env=environment,
                 )
-            except RuntimeError as error:
-                raise InputError(
-                    f"one of {self._workers} worker processes ended while it started, most often because "
-                    "memory ran out: use fewer workers (--workers 1), or run the same command to go on"
-                ) from error
-            # not the default of this process: what its own stages load would go through the workers, over a
-            # socket, three times slower than from the file
-            self._client = Client(self._cluster, set_as_default=False)
-            self._client.run(prepare_worker)
-        return self._client
+        except RuntimeError as error:
+            raise InputError(
+                f"one of {self._workers} worker processes ended while it started, most often because "
+                "memory ran out: use fewer workers (--workers 1), or run the same command to go on"
+            ) from error
+        client = Client(self._cluster, set_as_default=False)
+        client.run(prepare_worker)
+        return client
 
     def close(self) -> None:
         """End the worker processes."""
         if self._client is not None:
-            self._client.close()
+            self._client.close(timeout=5)
         if self._cluster is not None:
             self._cluster.close()
         if self._loop is not None:
@@ -155,17 +203,30 @@ def _loop_without_ctrl_c() -> "LoopRunner":
     return loop
 
 
-def _remote(address: str) -> "Client":
+def _quiet() -> None:
+    """Nothing of Dask's log on the terminal: what matters to the user is said as an error."""
+    import logging
+
+    for name in [one for one in logging.root.manager.loggerDict if one.split(".")[0] == "distributed"]:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+def _remote(address: str, timeout: float) -> "Client":
     """Client of a scheduler that has workers; raises InputError where there is none, or it has none."""
     from distributed import Client
 
+    client = None
     try:
-        client = Client(address, timeout=20, set_as_default=False)
+        client = Client(address, timeout=timeout, set_as_default=False)
+        workers = client.scheduler_info(n_workers=-1)["workers"]
+        client.run(prepare_worker)
     except (OSError, ValueError) as error:
+        if client is not None:
+            client.close(timeout=5)
         raise InputError(
             f"no Dask scheduler answers at {address} ({error}): start it, or unset PUSHFORWARD_SCHEDULER"
         ) from error
-    if not client.scheduler_info(n_workers=-1)["workers"]:
+    if not workers:
         client.close()
         raise InputError(
             f"the scheduler {address} has no workers: start some with `dask worker {address}`, on machines "

@@ -2,10 +2,11 @@
 
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from io import BytesIO
+from typing import TypeVar
 
 import numpy as np
 import xarray as xr
@@ -13,6 +14,7 @@ import xarray as xr
 from catalogs import part_files
 from catalogs.catalog import SMALL_BYTES, Catalog, Record
 from catalogs.contents import content_of
+from catalogs.failures import StorageError, outlasted
 from catalogs.keys import plain
 from catalogs.rows import Description, Item, describe
 from catalogs.studies import Point, metrics_key
@@ -26,6 +28,8 @@ from stages.base import Stage, StageConfig
 from stages.evaluate import table
 from stages.variables import SCALAR
 
+_Value = TypeVar("_Value")
+
 _OPENED = 8
 """Inputs that stay open from point to point."""
 
@@ -33,7 +37,7 @@ _OPENED = 8
 @dataclass(frozen=True, eq=False)
 class Computer:
     """Computes points of one target in one project; `keep_data` false keeps only the metrics,
-    `traces` prints tracebacks of what is no InputError.
+    `traces` prints tracebacks of what is no InputError, `patience`: seconds to wait for a database server.
     """
 
     target: Target
@@ -41,6 +45,7 @@ class Computer:
     keep_data: bool
     runner: Runner
     traces: bool = False
+    patience: float = 0.0
     inputs: dict[str, xr.Dataset] = field(default_factory=dict)
 
     @property
@@ -49,10 +54,15 @@ class Computer:
         return self.runner.catalog
 
     def outcome(self, point: Point) -> Done | Failed:
-        """What came out of a point; an error of it becomes a Failed of that kind."""
+        """What came out of a point; an error of it becomes a Failed of that kind.
+
+        Raises StorageError where the catalog cannot be used, which is no fault of the point.
+        """
         started, clock = time.time(), time.perf_counter()
         try:
             result, metrics, small = self._computed(point, started, clock)
+        except StorageError:
+            raise
         except Exception as error:  # noqa: BLE001 - a point may fail in any way, the study goes on
             if self.traces and not isinstance(error, InputError):
                 traceback.print_exc()
@@ -66,13 +76,13 @@ class Computer:
         config = self.target.config(point.parameters)
         stage = self.target.stage
         if stage is None:
-            keys = compute(config, self.runner)  # type: ignore[arg-type]
-            return keys["evaluate"], scalars(self.catalog.open(keys["evaluate"])), None
+            keys = self._outlasted(lambda: compute(config, self.runner))  # type: ignore[arg-type]
+            return keys["evaluate"], scalars(self._opened(keys["evaluate"])), None
         assert isinstance(config, StageConfig)
         inputs = self.target.used(point.parameters)
         if stage.split_over is not None and self.keep_data:
-            key = self.runner.step(stage, config, inputs)
-            return key, scalars(self.catalog.open(key)), None
+            key = self._outlasted(lambda: self.runner.step(stage, config, inputs))
+            return key, scalars(self._opened(key)), None
         result = stage(config, **{name: self._opened(key) for name, key in inputs.items()})
         metrics = scalars(result)
         began = datetime.fromtimestamp(started, UTC)
@@ -84,7 +94,7 @@ class Computer:
             stage.literature,
         )  # fmt: skip
         if result.chunks or result.nbytes > SMALL_BYTES:
-            self.catalog.publish(point.key, result, record)
+            self._outlasted(lambda: self.catalog.publish(point.key, result, record))
             return point.key, metrics, None
         stream = BytesIO()
         part_files.write_part(stream, result)
@@ -102,18 +112,25 @@ class Computer:
         record = Record("metrics", 1, made, inputs, began, seconds, metrics, stage.literature)
         return key, metrics, Small(Item(key, record, about, 0, None), None, None)
 
+    def _outlasted(self, call: Callable[[], _Value]) -> _Value:
+        return outlasted("computing a point", self.settings.project, self.patience, call)
+
     def _opened(self, key: str) -> xr.Dataset:
         if key not in self.inputs:
             if len(self.inputs) >= _OPENED:
                 self.inputs.pop(next(iter(self.inputs)))
-            self.inputs[key] = self.catalog.open(key)
+            self.inputs[key] = self._outlasted(lambda: self.catalog.open(key))
         return self.inputs[key].copy()
 
 
-def computer_for(target: Target, settings: Settings, keep_data: bool, traces: bool = False) -> Computer:
-    """A computer that works in this process alone."""
-    where = settings.model_copy(update={"workers": 0, "scheduler": None, "quiet": True})
-    return Computer(target, where, keep_data, Runner(where), traces)
+def computer_for(
+    target: Target, settings: Settings, keep_data: bool, patience: float, traces: bool = False
+) -> Computer:
+    """A computer that works in this process alone: parts sent to the scheduler would wait for the worker
+    that waits for them.
+    """
+    where = settings.model_copy(update={"workers": 0, "quiet": True, "scheduler": None})
+    return Computer(target, where, keep_data, Runner(where), traces, patience)
 
 
 def scalars(result: xr.Dataset) -> dict[str, float]:

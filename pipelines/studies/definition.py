@@ -132,7 +132,8 @@ class Run(_Frozen):
     """How to run: nothing here changes a result.
 
     timeout: seconds of a point. batch_seconds: work of one batch. gpus: slots of the Dask resource GPU of a
-    point. keep: "metrics" stores no data, only the numbers of the table.
+    point. keep: "metrics" stores no data, only the numbers of the table. patience: seconds to wait for a
+    database server or a scheduler that went away.
     """
 
     workers: int | None = Field(default=None, ge=0, le=1024)
@@ -142,10 +143,20 @@ class Run(_Frozen):
     gpus: float = Field(default=0.0, ge=0.0)
     keep: Literal["all", "metrics"] = "all"
     lease_seconds: float = Field(default=60.0, gt=0.0)
+    patience: float = Field(default=30.0, ge=0.0)
+
+
+class Source(_Frozen):
+    """An input by the stage that makes it; config: its fields, or a file that has the stage's section."""
+
+    stage: str
+    config: str | dict[str, Any] = Field(default_factory=dict)
+    inputs: dict[str, "str | Source"] = Field(default_factory=dict)
 
 
 class Definition(_Frozen):
-    """A study: its name, a stage or a pipeline with base config and inputs, the design, how to run it.
+    """A study: its name, a stage or a pipeline with base config, inputs by address or by the stage that
+    makes them, the design, how to run it.
 
     name: also of the folder of its logs.
     """
@@ -154,7 +165,7 @@ class Definition(_Frozen):
     stage: str | None = None
     pipeline: Literal["surrogate"] | None = None
     config: str | dict[str, Any] = Field(default_factory=dict)
-    inputs: dict[str, str] = Field(default_factory=dict)
+    inputs: dict[str, str | Source] = Field(default_factory=dict)
     design: Design
     run: Run = Run()
 

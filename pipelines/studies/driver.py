@@ -1,34 +1,40 @@
 """Running a study: lease points, hand them to workers in batches, keep the leases alive, to the end."""
 
+import contextlib
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import cloudpickle
+import sqlalchemy as sa
 
 from catalogs import environment, studies, study_leases, study_queries, study_results
 from catalogs.catalog import Catalog
+from catalogs.failures import outlasted, storage_errors
 from catalogs.studies import Study
 from kernels.errors import InputError
 from pipelines.catalog_access import open_catalog
 from pipelines.progress import say
 from pipelines.settings import Settings
-from pipelines.studies.batches import Batch
+from pipelines.studies.batches import Batch, Report
 from pipelines.studies.definition import Definition, load_study
+from pipelines.studies.inputs import make_inputs
 from pipelines.studies.live import Monitor, duration, group_of, shown
 from pipelines.studies.plan import Plan, plan, store
 from pipelines.studies.target import target_of
-from pipelines.studies.workers import Workers
+from pipelines.studies.workers import Lost, Workers
 from stages.base import Stage
 
 LARGEST_BATCH = 1000
 """Points of a batch, which is what a killed worker may have to do again in part."""
 
 _POLL = 0.5
+
+_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True)
@@ -65,11 +71,12 @@ def run_study(
     workers = settings.workers if definition.run.workers is None else definition.run.workers
     settings = settings.model_copy(update={"workers": workers})
     limit = definition.run.max_failures if max_failures is None else max_failures
-    with _catalog(settings, dry_run) as catalog:
+    with _catalog(settings, dry_run) as catalog, storage_errors("running the study", settings.project):
         planned, stored = _planned(definition, catalog, stage)
         if dry_run:
             return _dry(planned, stored, catalog, settings, retry_failed)
         assert catalog is not None
+        make_inputs(planned.target.steps, settings)
         stored = store(catalog.engine, planned, stored)
         studies.reopen(catalog.engine, stored.number, retry_failed)
         return _Driver(catalog, stored, planned, settings, limit).run()
@@ -133,20 +140,25 @@ class _Driver:
     def run(self) -> Outcome:
         """Run until no point is left that this study could compute."""
         engine, number = self.catalog.engine, self.study.number
-        self.monitor = Monitor(self.study.name, study_queries.counts(engine, number))
+        self.monitor = Monitor(self.study.name, self._counts())
         self.failed: Counter[tuple[str, str]] = Counter()
         self.point_seconds = 0.0
         self.stopping = False
         if self._left() == 0:
-            say(f"study {self.study.name}: everything is there already", self.settings.quiet)
+            failed = self.monitor.counts["failed"]
+            rest = f" but {failed} points that failed (--retry-failed)" if failed else ""
+            say(f"study {self.study.name}: everything is there already{rest}", self.settings.quiet)
             return self._outcome()
-        workers = Workers(self.settings, self.planned.definition.run.gpus)
+        run = self.planned.definition.run
+        workers = Workers(self.settings, run.gpus, run.patience)
         try:
             with self._heartbeat(), shown(self.monitor, self.settings.quiet):
                 self._loop(workers)
         finally:
             workers.close()
-            study_leases.release(engine, number, self.owner)
+            # where that fails the leases end by themselves, or with this process
+            with contextlib.suppress(sa.exc.SQLAlchemyError):
+                study_leases.release(engine, number, self.owner)
         if self._too_many():
             raise InputError(
                 f"study {self.study.name!r} was stopped: {sum(self.failed.values())} points failed, allowed "
@@ -166,30 +178,32 @@ class _Driver:
             elif self.stopping or self._left() == 0:
                 return
             else:
-                self.over.wait(_POLL)  # another process computes the rest; its leases may end
-                self.monitor.add(study_queries.counts(self.catalog.engine, self.study.number), 0)
+                # another process computes the rest, and its leases may end; or an answer of the database was
+                # lost, and with it what this process has leased
+                self._ask(study_leases.release, self.owner)
+                self.over.wait(_POLL)
+                self.monitor.add(self._counts(), 0)
 
     def _fill(self, workers: Workers, setup: bytes) -> bool:
         """Lease and submit until every worker has a batch and the next one; whether there is none left."""
         run = self.planned.definition.run
         while not self.stopping and workers.running < 2 * workers.count:
-            points, _ = study_leases.lease(
-                self.catalog.engine, self.study.number, self.owner, self._size(workers), run.lease_seconds,
-                run.keep == "metrics",
-            )  # fmt: skip
+            points, _ = self._ask(
+                study_leases.lease, self.owner, self._size(workers), run.lease_seconds, run.keep == "metrics"
+            )
             if not points:
                 return True
             workers.submit(
                 Batch(
-                    project=self.settings.project.resolve(),
-                    database=self.settings.database_url,
+                    settings=self.where,
                     study=self.study.number,
                     logs=f"studies/{self.study.name}/logs",
                     owner=self.owner,
                     setup=setup,
                     points=tuple(points),
                     timeout=run.timeout,
-                    inline=self.settings.workers == 0,
+                    inline=self.settings.workers == 0 and self.settings.scheduler is None,
+                    patience=run.patience,
                 )
             )
         return False
@@ -197,8 +211,23 @@ class _Driver:
     def _setup(self) -> bytes:
         definition = self.planned.definition
         keep_data = definition.run.keep == "all"
-        where = self.settings.model_copy(update={"project": self.settings.project.resolve()})
-        return bytes(cloudpickle.dumps((self.planned.target, where, keep_data)))
+        return bytes(cloudpickle.dumps((self.planned.target, self.where, keep_data, definition.run.patience)))
+
+    @property
+    def where(self) -> Settings:
+        """The settings as other processes need them."""
+        return self.settings.model_copy(update={"project": self.settings.project.resolve()})
+
+    def _ask(self, call: Callable[..., _Value], *given: Any) -> _Value:
+        """What a function of the catalog gives for this study, as soon as the database answers."""
+        run = self.planned.definition.run
+        return outlasted(
+            "running the study", self.settings.project, run.patience,
+            lambda: call(self.catalog.engine, self.study.number, *given),
+        )  # fmt: skip
+
+    def _counts(self) -> dict[str, int]:
+        return self._ask(study_queries.counts)
 
     def _size(self, workers: Workers) -> int:
         """Points of the next batch: so many as take `batch_seconds`, and no more than leaves work for all."""
@@ -208,32 +237,38 @@ class _Driver:
         share = -(-self.monitor.counts["pending"] // (2 * workers.count))
         return max(1, min(int(wanted), share, LARGEST_BATCH))
 
-    def _take(self, batch: Batch, report: Any) -> None:
-        engine, number = self.catalog.engine, self.study.number
-        if report is None:
+    def _take(self, batch: Batch, report: Report | Lost) -> None:
+        numbers = [point.number for point in batch.points]
+        failed: tuple[tuple[str, str], ...] = ()
+        done = 0
+        if report == "lost":  # its scheduler went away: it is leased again
+            self._ask(study_leases.release, self.owner, numbers)
+        elif report == "died":
+            mine = self._ask(study_leases.still_leased, self.owner, numbers)
             lost = [
                 study_results.Failed(point, "WorkersDied", _DIED, 0.0, 0.0)
                 for point in batch.points
-                if point.number in study_leases.still_leased(engine, number, self.owner, [point.number])
+                if point.number in mine
             ]
-            study_results.mark_failed(engine, number, self.owner, lost)
+            self._ask(study_results.mark_failed, self.owner, lost)
             failed = tuple((one.kind, one.error) for one in lost)
             done = len(batch.points) - len(lost)
         else:
+            assert isinstance(report, Report)
             failed, done = report.failed, report.done
             ended = max(done + len(failed), 1)
             now = report.seconds / ended
             # the latest batches count most: points of a design may grow dearer along it
             self.point_seconds = now if self.point_seconds == 0.0 else 0.5 * (now + self.point_seconds)
         self.failed.update(group_of(kind, error) for kind, error in failed)
-        self.monitor.add(study_queries.counts(engine, number), done + len(failed), failed)
+        self.monitor.add(self._counts(), done + len(failed), failed)
         self.stopping = self.stopping or self._too_many() or self.cancelled
 
     def _too_many(self) -> bool:
         return self.max_failures is not None and sum(self.failed.values()) > self.max_failures
 
     def _left(self) -> int:
-        counts = study_queries.counts(self.catalog.engine, self.study.number)
+        counts = self._counts()
         return counts["pending"] + counts["running"]
 
     @contextmanager
@@ -243,7 +278,10 @@ class _Driver:
 
         def beat() -> None:
             while not self.over.wait(min(lease / 4, 5.0)):
-                cancelled = study_leases.renew(self.catalog.engine, self.study.number, self.owner, lease)
+                try:
+                    cancelled = study_leases.renew(self.catalog.engine, self.study.number, self.owner, lease)
+                except sa.exc.SQLAlchemyError:
+                    continue  # the loop says what is wrong with the database
                 self.cancelled = self.cancelled or cancelled
                 self.stopping = self.stopping or cancelled
 
@@ -259,8 +297,9 @@ class _Driver:
         return "; ".join(f"{n} x {kind}: {text}" for (kind, text), n in self.failed.most_common(5))
 
     def _outcome(self) -> Outcome:
-        counts = study_queries.counts(self.catalog.engine, self.study.number)
-        return Outcome(self.study.name, counts, self.monitor.ended, self.monitor.seconds, dict(self.failed))
+        return Outcome(
+            self.study.name, self._counts(), self.monitor.ended, self.monitor.seconds, dict(self.failed)
+        )
 
 
 _DIED = (

@@ -16,6 +16,7 @@ from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from catalogs.failures import StorageError, storage_errors
 from catalogs.studies import Point
 from catalogs.study_results import Done, Failed
 
@@ -32,7 +33,7 @@ class PointProcess:
     """The process as its owner sees it; it starts with the first points and again after one that it did not
     survive. It dies with its owner (Linux).
 
-    setup: cloudpickled (target, settings, keep_data). logs: folder in the project for the output of
+    setup: cloudpickled (target, settings, keep_data, patience). logs: folder in the project for the output of
     points; a point that prints nothing has no file.
     """
 
@@ -41,7 +42,10 @@ class PointProcess:
         self._process: subprocess.Popen[bytes] | None = None
 
     def outcomes(self, points: Sequence[Point]) -> Iterator[Done | Failed]:
-        """Outcome of every point, in order, as they come."""
+        """Outcome of every point, in order, as they come.
+
+        Raises StorageError where the catalog cannot be used; what is left has no outcome then.
+        """
         left = list(points)
         while left:
             if self._process is None:
@@ -91,7 +95,9 @@ class PointProcess:
         limit = None if self._timeout is None else self._timeout + GRACE
         try:
             if self._receive.poll(limit):
-                answer: Done | Failed = pickle.loads(self._receive.recv_bytes())
+                answer: Done | Failed | StorageError = pickle.loads(self._receive.recv_bytes())
+                if isinstance(answer, StorageError):
+                    raise answer
                 return answer
         except (EOFError, OSError):
             pass
@@ -133,8 +139,10 @@ def serve(receive: int, send: int, scratch: int, owner: int) -> None:
     from pipelines.studies.compute import computer_for
 
     prepare_worker()
-    computed, settings, keep_data = pickle.loads(setup)
-    computer = computer_for(computed, settings, keep_data, traces=True)
+    computed, settings, keep_data, patience = pickle.loads(setup)
+    if timeout is not None:
+        patience = min(patience, timeout / 2)  # rather than a time-out of a point that only waits
+    computer = computer_for(computed, settings, keep_data, patience, traces=True)
     target.send_bytes(b"ready")
     while True:
         try:
@@ -145,10 +153,17 @@ def serve(receive: int, send: int, scratch: int, owner: int) -> None:
             if timeout is not None:
                 # a C thread ends the process, whatever holds the interpreter
                 faulthandler.dump_traceback_later(timeout, exit=True, file=scratch)
-            outcome = computer.outcome(point)
-            if timeout is not None:
+            try:
+                outcome = computer.outcome(point)
+                if timeout is not None:
+                    faulthandler.cancel_dump_traceback_later()
+                with storage_errors("writing the log of a point", Path(project)):
+                    outcome = _with_log(outcome, scratch, project, logs)
+            except StorageError as error:
                 faulthandler.cancel_dump_traceback_later()
-            target.send_bytes(pickle.dumps(_with_log(outcome, scratch, project, logs)))
+                target.send_bytes(pickle.dumps(error))
+                break
+            target.send_bytes(pickle.dumps(outcome))
 
 
 def _with_log(outcome: Done | Failed, scratch: int, project: str, logs: str) -> Done | Failed:

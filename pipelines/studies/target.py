@@ -4,18 +4,18 @@ import copy
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from catalogs.catalog import Catalog
 from kernels.errors import InputError
-from pipelines.config import PipelineConfig, SurrogateConfig, load_config, locate
+from pipelines.config import PipelineConfig, SurrogateConfig, load_config
 from pipelines.diagram import planned_keys
 from pipelines.runner import step_key
 from pipelines.studies.definition import Definition
-from pipelines.toml_files import cut, joined, read_values, shown
+from pipelines.studies.inputs import Step, planned_inputs, section_of
+from pipelines.toml_files import cut, joined, shown
 from stages.base import Stage
 from stages.registry import STAGES
 
@@ -25,11 +25,14 @@ INPUTS = "inputs."
 
 @dataclass(frozen=True)
 class Target:
-    """A stage with its inputs (name -> full key), or the surrogate pipeline; `base` is the config."""
+    """A stage with its inputs (name -> full key), or the surrogate pipeline; `base` is the config, `steps`
+    are what makes inputs that are given by a stage.
+    """
 
     stage: Stage | None
     base: Mapping[str, Any]
     inputs: Mapping[str, str] = field(default_factory=dict)
+    steps: tuple[Step, ...] = ()
 
     @property
     def name(self) -> str:
@@ -111,11 +114,9 @@ def target_of(study: Definition, catalog: Catalog | None, stage: Stage | None = 
             load_config(study.config) if isinstance(study.config, str) else _checked(target, study.config)
         )
     else:
-        base = _checked(target, _section(stage, study.config))
-    if study.inputs and catalog is None:
-        raise InputError("the inputs of the study are in no catalog: run what makes them first")
-    keys = {name: catalog.resolve(address) for name, address in study.inputs.items()} if catalog else {}
-    return replace(target, base=base.model_dump(mode="json"), inputs=keys)
+        base = _checked(target, section_of(stage, study.config))
+    keys, steps = planned_inputs(study.inputs, catalog)
+    return replace(target, base=base.model_dump(mode="json"), inputs=keys, steps=tuple(steps))
 
 
 def _checked(target: Target, values: Mapping[str, Any]) -> BaseModel:
@@ -123,17 +124,6 @@ def _checked(target: Target, values: Mapping[str, Any]) -> BaseModel:
         return replace(target, base=dict(values)).config({})
     except InputError as error:
         raise InputError(f"config of {target.name!r}: {error}") from error
-
-
-def _section(stage: Stage, config: str | Mapping[str, Any]) -> Mapping[str, Any]:
-    """Config of a stage: the stage's own fields, or its section in a whole pipeline config."""
-    if not isinstance(config, str):
-        return config
-    values = read_values(locate(Path(config)))
-    if set(values) <= set(SurrogateConfig.model_fields) and values:
-        own = values.get(stage.name, {})
-        return own if isinstance(own, Mapping) else {}
-    return values
 
 
 def _filled(base: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,139 +1,174 @@
 """Worker processes of a study: a local Dask cluster, or the one that PUSHFORWARD_SCHEDULER names."""
 
+import contextlib
 import queue
 import time
-from typing import TYPE_CHECKING, Any
+from collections import deque
+from concurrent.futures import CancelledError
+from typing import TYPE_CHECKING, Any, Literal
 
 from kernels import cuda_support
 from kernels.errors import InputError
 from pipelines.cluster import Cluster
+from pipelines.progress import say
 from pipelines.settings import Settings
 from pipelines.studies.batches import Batch, Report, end_processes, run_batch
 
 if TYPE_CHECKING:
-    from distributed import Client
+    from distributed import Future
+
+Lost = Literal["died", "lost"]
+"""Why a batch has no report: its workers died again and again, or the scheduler went away with it."""
 
 _COUNT_AGAIN = 5.0
-"""Seconds after which the workers of an outer scheduler are counted again."""
+"""Seconds after which the workers of a given scheduler are counted again."""
 
 
 class Workers:
     """Runs batches on processes, or in this one where `settings.workers` is 0; `next` gives what ended.
 
-    gpus: slots of the Dask resource GPU that a batch takes. Raises InputError where no worker offers them: a
-    request that cannot be met would wait forever.
+    gpus: slots of the Dask resource GPU that a batch takes. patience: seconds to wait for a scheduler that
+    was lost, or for workers where there are none any more. Raises InputError where no worker offers the
+    slots: a request that cannot be met would wait forever.
     """
 
-    def __init__(self, settings: Settings, gpus: float) -> None:
+    def __init__(self, settings: Settings, gpus: float, patience: float) -> None:
         self._ended: queue.Queue[Any] = queue.Queue()
         self._running: dict[Any, Batch] = {}
+        self._lost: deque[Batch] = deque()
         self._cluster: Cluster | None = None
-        self._own: Client | None = None
-        self._client: Client | None = None
-        self._resources = {"GPU": gpus} if gpus else None
-        address = getattr(settings, "scheduler", None)
-        self._count, self._counted = max(settings.workers, 1), time.monotonic()
-        if address is None and gpus and not cuda_support.available():
+        self._resources = {"GPU": gpus} if gpus else {}
+        self._gpus, self._settings, self._patience = gpus, settings, patience
+        self._idle_since: float | None = None
+        self._slots, self._counted = max(settings.workers, 1), time.monotonic()
+        if settings.scheduler is None and gpus and not cuda_support.available():
             raise InputError(
                 f"run.gpus is {gpus:g}, and this machine has no GPU that numba-cuda can use: set gpus = 0, "
                 "or name a scheduler by PUSHFORWARD_SCHEDULER whose workers have --resources GPU=1"
             )
-        if settings.workers == 0 and address is None:
+        if settings.workers == 0 and settings.scheduler is None:
             return
-        self._client = self._outer(address) if address else self._local(settings.workers)
-        self._check_slots(gpus)
-        self._count = self._slots()
-
-    def _local(self, workers: int) -> "Client":
-        import dask
-        import distributed  # noqa: F401 - its defaults must be there before one of them is set for a while
-
         # of several GPUs in one machine every worker would take the first: those need workers of their own
-        self._cluster = Cluster(1 if self._resources else workers)
-        with dask.config.set({"distributed.worker.resources": self._resources or {}}):
-            return self._cluster._started()
-
-    def _outer(self, address: str) -> "Client":
-        from distributed import Client
-
+        local = 1 if gpus else settings.workers
+        self._cluster = Cluster(local, settings.scheduler, resources=self._resources)
         try:
-            self._own = Client(address, timeout=20)
-        except (OSError, TimeoutError) as error:
-            raise InputError(
-                f"no Dask scheduler answers at {address} ({error}): start it, or unset PUSHFORWARD_SCHEDULER"
-            ) from error
-        if not self._own.scheduler_info(n_workers=-1)["workers"]:
-            raise InputError(
-                f"the scheduler {address} has no workers: start some with `dask worker {address}`"
-            )
-        return self._own
+            self._slots = self._offered(self._cluster)
+        except BaseException:
+            self._cluster.close()
+            raise
 
-    def _check_slots(self, gpus: float) -> None:
-        assert self._client is not None
-        workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
-        offered = max((worker["resources"].get("GPU", 0) for worker in workers), default=0)
-        if gpus > offered:
+    def _offered(self, cluster: Cluster) -> int:
+        workers = cluster.workers()
+        if not self._gpus:
+            return sum(worker["nthreads"] for worker in workers)
+        slots = [worker["resources"].get("GPU", 0) for worker in workers]
+        offered = max(slots, default=0)
+        if self._gpus > offered:
             raise InputError(
-                f"run.gpus is {gpus:g}, and no worker offers more than {offered:g}: start workers with "
-                f"`dask worker --resources GPU={gpus:g}`, or set gpus to what they have"
+                f"run.gpus is {self._gpus:g}, and no worker offers more than {offered:g}: start workers with "
+                f"`dask worker --resources GPU={self._gpus:g}`, or set gpus to what they have"
             )
-
-    def _slots(self) -> int:
-        assert self._client is not None
-        workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
-        if self._resources:
-            return sum(int(worker["resources"].get("GPU", 0) // self._resources["GPU"]) for worker in workers)
-        return sum(worker["nthreads"] for worker in workers)
+        return sum(int(one // self._gpus) for one in slots)
 
     @property
     def count(self) -> int:
-        """Batches that run at once, at least 1; the workers of an outer scheduler come and go."""
-        if self._own is not None and time.monotonic() - self._counted > _COUNT_AGAIN:
-            self._count, self._counted = self._slots(), time.monotonic()
-        return max(self._count, 1)
+        """Batches that run at once, at least 1; the workers of a given scheduler come and go."""
+        old = time.monotonic() - self._counted > _COUNT_AGAIN
+        if self._cluster is not None and self._settings.scheduler is not None and old:
+            self._counted = time.monotonic()
+            with contextlib.suppress(OSError, InputError):  # what is wrong `next` says
+                self._slots = self._offered(self._cluster)
+        return max(self._slots, 1)
 
     @property
     def running(self) -> int:
         """Batches that have not ended."""
-        return len(self._running)
+        return len(self._running) + len(self._lost)
 
     def submit(self, batch: Batch) -> None:
         """Start a batch; without processes it is computed when `next` is called."""
-        if self._client is None:
+        if self._cluster is None:
             self._running[id(batch)] = batch
             self._ended.put(id(batch))
             return
-        future = self._client.submit(run_batch, batch, pure=False, retries=0, resources=self._resources)
+        future = self._cluster.client().submit(
+            run_batch, batch, pure=False, retries=0, resources=self._resources or None
+        )
         self._running[future] = batch
         future.add_done_callback(self._ended.put)
 
-    def next(self, seconds: float) -> tuple[Batch, Report | None] | None:
-        """A batch that ended with its report; report None where its workers died again and again, None where
-        nothing ended in that time.
+    def next(self, seconds: float) -> tuple[Batch, Report | Lost] | None:
+        """A batch that ended with its report, or why it has none; None where nothing ended in that time.
 
-        Raises InputError as `run_batch`.
+        Raises InputError as `run_batch`, and where a lost scheduler, or workers, do not come back.
         """
         from distributed.scheduler import KilledWorker
 
+        if self._lost:
+            return self._lost.popleft(), "lost"
         try:
             ended = self._ended.get(timeout=seconds)
         except queue.Empty:
+            self._check_workers()
             return None
-        batch = self._running.pop(ended)
-        if self._client is None:
+        self._idle_since = None
+        batch = self._running.pop(ended, None)
+        if batch is None:  # of a scheduler that was lost
+            return None
+        if self._cluster is None:
             return batch, run_batch(batch)
         try:
             return batch, ended.result()
         except KilledWorker:
-            return batch, None
+            return batch, "died"
+        except (CancelledError, OSError):
+            if ended.status == "error":  # of the batch itself
+                raise
+            self._reconnect(self._cluster)
+            return batch, "lost"
+
+    def _check_workers(self) -> None:
+        """Start others where all local workers are gone for good; raise InputError where a given scheduler
+        has had none for too long: batches would wait forever.
+        """
+        if self._cluster is None:
+            return
+        try:
+            if self._cluster.workers():
+                self._idle_since = None
+                return
+        except OSError:  # the scheduler is being lost, of which its batches will tell
+            return
+        if self._idle_since is None:
+            self._idle_since = time.monotonic()
+            say(f"no workers are left: waiting {self._patience:g} s for others", self._settings.quiet)
+        elif time.monotonic() - self._idle_since > self._patience:
+            if self._settings.scheduler is None:
+                self._reconnect(self._cluster)
+                return
+            raise InputError(
+                f"the scheduler {self._settings.scheduler} has had no workers for {self._patience:g} s: "
+                f"start some with `dask worker {self._settings.scheduler}`, and the same command; what is "
+                "finished is kept"
+            )
+
+    def _reconnect(self, cluster: Cluster) -> None:
+        self._lost.extend(self._running.values())
+        self._running.clear()
+        self._idle_since = None
+        address, quiet = self._settings.scheduler, self._settings.quiet
+        if address is not None:
+            say(f"the scheduler {address} was lost: waiting {self._patience:g} s for it", quiet)
+        cluster.reconnect(self._patience)
+        self._slots = self._offered(cluster)
+        who = "workers were started again" if address is None else "the scheduler is back"
+        say(f"{who}, with room for {self._slots} batches", quiet)
 
     def close(self) -> None:
         """Stop what runs and end the processes that are ours."""
-        if self._client is not None and self._running:
-            self._client.cancel(list(self._running), force=True)
-        self._running.clear()
         end_processes()
-        if self._own is not None:
-            self._own.close()
         if self._cluster is not None:
+            running: list[Future] = list(self._running)
+            self._cluster.cancel(running)
             self._cluster.close()
+        self._running.clear()

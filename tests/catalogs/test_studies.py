@@ -117,6 +117,24 @@ def test_results_and_states_are_published_together_or_not_at_all(catalog):
     assert catalog.list().empty
 
 
+def test_what_others_published_is_found_by_metrics_and_parameters(catalog):
+    study = studies.create(catalog.engine, "s", "make", 1, {})
+    point = Point(0, "e" * 32, {"reduce.modes": 3, "text": "x", "n": 1, "inputs.a": "f" * 32})
+    studies.add_points(catalog.engine, study.number, [point], False)
+    record = Record("make", 1, {"n": 1}, {}, datetime.now(UTC), 0.1, {"old": 1.0})
+    catalog.publish(point.key, xr.Dataset({"y": ((), 1.0)}), record)
+    leased, found = study_leases.lease(catalog.engine, study.number, "a", 1, 30.0, False)
+    assert (leased, found) == ([], 1)
+    for _ in range(2):
+        outcome = Done(point, point.key, {"rmse": 0.25, "old": 1.0, "nan": float("nan")}, 0.0, 0.1, None)
+        publish_points(catalog.engine, catalog.writer, study.number, "a", [outcome])
+    wanted = "metrics.rmse < 0.3 and metrics.old == 1 and config.reduce.modes == 3 and config.text == 'x'"
+    assert [one.key for one in catalog.search(where=wanted)] == [point.key]
+    assert len(catalog.search(where="metrics.rmse > 0.3")) == 0
+    shown = catalog.show(point.key)
+    assert (shown["config"], shown["metrics"]["rmse"]) == ({"n": 1}, 0.25)
+
+
 def test_names_of_studies_are_checked(catalog):
     for name in ("", "1a", "a/b", "../x", "a" * 101):
         with pytest.raises(InputError, match="expected a letter, then at most 99 letters"):

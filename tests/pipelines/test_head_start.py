@@ -97,7 +97,7 @@ def test_workers_are_copies_with_the_environment_of_the_day(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     cluster = Cluster(1, copies=True)
     try:
-        client = cluster._started()
+        client = cluster.client()
         (answer,) = client.run(_state, ["FAKE_VARIABLE", *fork_server.THREADS]).values()
     finally:
         cluster.close()

@@ -28,6 +28,7 @@ class PointConfig(StageConfig):
     inner: Inner = Inner()
     sleep: float = 0.0
     size: int = 0
+    noise: int = 0
 
 
 def count(line):
@@ -56,6 +57,8 @@ def point(config):
     data = {"y": ((), y, {"units": "m"})}
     if config.size:
         data["big"] = (("x",), np.full(config.size, y))
+    if config.noise:
+        data["noise"] = (("x",), np.random.default_rng(config.n).random(config.noise))
     return xr.Dataset(data, attrs={"quality": config.n / 2, "text": "t"})
 
 
