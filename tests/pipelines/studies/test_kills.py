@@ -126,7 +126,12 @@ def test_a_scheduler_whose_workers_are_gone_is_said(tmp_path):
     from pipelines.studies import workers
 
     with LocalCluster(
-        n_workers=1, threads_per_worker=2, processes=False, host="127.0.0.1", dashboard_address="127.0.0.1:0"
+        n_workers=1,
+        threads_per_worker=2,
+        processes=False,
+        protocol="tcp://",
+        host="127.0.0.1",
+        dashboard_address="127.0.0.1:0",
     ) as cluster:
         where = settings(project=tmp_path / "p", quiet=True, scheduler=cluster.scheduler_address)
         made = workers.Workers(where, 0.0, 0.0)
