@@ -12,11 +12,18 @@ import xarray as xr
 
 from catalogs import arrays, part_files, reading
 from catalogs.claims import News, Records
-from catalogs.contents import Content, content_of, delete_contents, insert_content, stored_contents
+from catalogs.contents import (
+    Content,
+    content_of,
+    delete_contents,
+    insert_content,
+    joined,
+    stored_contents,
+)
 from catalogs.database import engine_for, writing
 from catalogs.extending import extend
 from catalogs.failures import storage_errors
-from catalogs.growing import Also, publish_samples
+from catalogs.growing import Also, Incoming, publish_samples
 from catalogs.joined import open_place
 from catalogs.part_shelf import PartShelf, StoredParts
 from catalogs.rows import Record, Writer, describe
@@ -28,10 +35,12 @@ from catalogs.segments import (
     leave_unused,
     lock,
     missing,
+    origin_of,
     part_from,
     pieces_of,
     set_pieces,
 )
+from catalogs.sources import Blocks, Chain
 from catalogs.stores import Draft, FolderStore, open_store
 from catalogs.tables import artifacts, edges, payloads, runs
 from catalogs.upgrade import upgrade
@@ -137,6 +146,30 @@ class Catalog(PartShelf):
         with self.errors(f"writing the result of stage {record.stage!r}"):
             if not self.exists(key):
                 publish_samples(self, key, record, pieces.incoming())
+
+    def publish_joined(
+        self, key: str, datasets: Sequence[xr.Dataset], contents: Sequence[Content], record: Record,
+        origin: Sequence[str],
+    ) -> None:  # fmt: skip
+        """Join datasets along `sample` into the artifact `key`; samples that are stored already are referred
+        to, and the datasets that hold them may be lazy. contents: digests of each; origin: what each sample
+        came from, which `origin` gives back.
+
+        Raises InputError where the datasets disagree, or the disk is full or read-only.
+        """
+        with self.errors(f"writing the result of stage {record.stage!r}"):
+            if not self.exists(key):
+                parts = Chain([Blocks(dataset) for dataset in datasets])
+                publish_samples(self, key, record, Incoming(joined(contents), parts, parts.counts, origin))
+
+    def origin(self, key: str) -> list[str | None]:
+        """What each sample of an artifact came from: the key of a part or a file, None where it is not known.
+
+        Raises InputError where the key is unknown.
+        """
+        full = self.resolve(key)
+        with self.engine.connect() as connection:
+            return origin_of(connection, full, _stored(connection, full)[1])
 
     def extend(
         self, base: str, dataset: xr.Dataset, record: Record | None = None,

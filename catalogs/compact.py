@@ -22,13 +22,14 @@ from catalogs.segments import (
     lock,
     mapped,
     missing,
+    origin_of,
     part_from,
     pieces_of,
     set_pieces,
 )
 from catalogs.sources import Blocks
 from catalogs.stores import Draft
-from catalogs.tables import artifacts, pieces, samples, segments
+from catalogs.tables import artifacts, pieces, segments
 from kernels.errors import InputError
 
 MANY_SEGMENTS = 8
@@ -135,7 +136,7 @@ def _move_rows(
 ) -> list[_Moved]:
     """Let the artifact be one group, and others refer to it for all samples that it has."""
     content = stored_contents(connection, [key])[key]
-    origin = _origin(connection, place)
+    origin = origin_of(connection, key, place)
     others = _sharing(connection, number, place)
     changed = sa.update(artifacts).where(artifacts.c.id == number).values(location=mine, bytes=size)
     connection.execute(changed)
@@ -177,18 +178,6 @@ def _sharing(connection: Connection, number: int, place: Place) -> list[tuple[in
 def _count(connection: Connection, where: str) -> int:
     found = sa.select(segments.c.samples).where(segments.c.location == where)
     return int(connection.execute(found).scalar_one())
-
-
-def _origin(connection: Connection, place: Place) -> list[str | None]:
-    """The part that each sample came from."""
-    found: list[str | None] = []
-    query = sa.select(samples.c.part).join(segments, segments.c.content == samples.c.key)
-    for piece in place.pieces:
-        mine = (segments.c.location == piece.address) & samples.c.position.between(
-            piece.start, piece.stop - 1
-        )
-        found += connection.execute(query.where(mine).order_by(samples.c.position)).scalars()
-    return found
 
 
 def _move_records(catalog: Catalog, moved: Sequence[_Moved], location: str) -> None:

@@ -147,13 +147,13 @@ def _plan(catalog: "Catalog", content: Content) -> _Plan:
                 used[one] = used.get(one, 0) + 1
         pieces: list[Piece] = []
         new = np.zeros(len(content.samples), dtype=bool)
-        last: tuple[str, int] = (_NEW, 0)
+        last, count = (_NEW, 0), 0
         for number, digest in enumerate(content.samples):
             places = found.get(digest, [])
             following = (last[0], last[1] + 1)
             if not places:
                 new[number] = True
-                last = (_NEW, int(new.sum()) - 1)
+                last, count = (_NEW, count), count + 1
             else:
                 last = following if following in places else max(places, key=lambda p: (used[p[0]], p))
             pieces.append(Piece(last[0], last[1], last[1] + 1))

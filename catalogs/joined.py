@@ -62,7 +62,9 @@ class JoinedArray:
         given = (*given, *(slice(None),) * (self.ndim - len(given)))
         cuts = [_cut(item, length) for item, length in zip(given, self.shape, strict=True)]
         values = self._block([(low, high) for low, high, _ in cuts])
-        return values[tuple(after for _, _, after in cuts)]
+        for axis in reversed(range(self.ndim)):  # one by one, since numpy would pair two lists
+            values = values[(*(slice(None),) * axis, cuts[axis][2])]
+        return values
 
     def _block(self, bounds: Sequence[tuple[int, int]]) -> np.ndarray:
         low, high = bounds[self._axis]
@@ -91,6 +93,11 @@ def _cut(item: Any, length: int) -> tuple[int, int, Any]:
             return 0, 0, slice(None)
         low, high = min(chosen[0], chosen[-1]), max(chosen[0], chosen[-1]) + 1
         return low, high, slice(None, None, chosen.step)
+    if np.ndim(item):
+        numbers = np.arange(length)[np.asarray(item)]
+        if not numbers.size:
+            return 0, 0, slice(None)
+        return int(numbers.min()), int(numbers.max()) + 1, numbers - numbers.min()
     number = range(length)[int(item)]
     return number, number + 1, 0
 
@@ -177,7 +184,6 @@ def _joined(
         chunks=tuple(chunks),
         name=f"{hashlib.sha256(repr(list(pieces)).encode()).hexdigest()}-{name}",
         inline_array=True,
-        fancy=False,
         meta=np.empty((0,) * array.ndim, array.dtype),
     )
 

@@ -225,6 +225,20 @@ def sizes_of(connection: Connection, addresses: Sequence[str]) -> dict[str, tupl
     return found
 
 
+def origin_of(connection: Connection, key: str, place: Place | None) -> list[str | None]:
+    """The part, or file, that each sample of an artifact came from."""
+    order = samples.c.position
+    if place is None or not place.pieces:
+        mine = sa.select(samples.c.part).where(samples.c.key == key).order_by(order)
+        return list(connection.execute(mine).scalars())
+    found: list[str | None] = []
+    query = sa.select(samples.c.part).join(segments, segments.c.content == samples.c.key).order_by(order)
+    for piece in place.pieces:
+        stretch = (segments.c.location == piece.address) & order.between(piece.start, piece.stop - 1)
+        found += connection.execute(query.where(stretch)).scalars()
+    return found
+
+
 def mapped(wanted: Sequence[Piece], target: str, source: Sequence[Piece]) -> Place:
     """The same samples, with those that `source` (pieces in order) has taken from the group `target`, which
     holds the samples of `source` in order.

@@ -2,9 +2,8 @@
 
 from collections.abc import Callable
 
-from catalogs.formats.reader import fingerprint, read_files
-from catalogs.keys import artifact_key
 from pipelines.config import PipelineConfig
+from pipelines.files import add_files, files_key
 from pipelines.provenance import provenance_key, publish_provenance
 from pipelines.runner import Runner, step_key
 from stages.registry import STAGES
@@ -78,24 +77,3 @@ def stepper(config: PipelineConfig, runner: Runner) -> Step:
         return runner.step(STAGES[stage], config.section(stage), inputs)
 
     return step
-
-
-def files_key(config: PipelineConfig) -> str:
-    """Key of the files as read: their contents and the options.
-
-    Raises InputError where a file is missing.
-    """
-    return artifact_key("files", 1, {"content": fingerprint(config.files, config.read)}, {})
-
-
-def add_files(config: PipelineConfig, runner: Runner) -> str:
-    """Read the files and publish them as one raw dataset, unless they are there; their key.
-
-    Raises InputError naming the file that cannot be used.
-    """
-    with runner.alone:
-        key = files_key(config)
-        if runner.catalog.exists(key):
-            return key
-        content = fingerprint(config.files, config.read)
-        return runner.add("files", read_files(config.files, config.read), {}, content)

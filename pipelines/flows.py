@@ -7,7 +7,8 @@ from typing import Any
 from prefect import flow
 
 from pipelines.config import PipelineConfig, SurrogateConfig
-from pipelines.diagram import Step, add_files, diagram
+from pipelines.diagram import Step, diagram
+from pipelines.files import add_files
 from pipelines.flow_artifacts import Shown, alive
 from pipelines.nightly import NightlyConfig, told
 from pipelines.nightly import nightly as night

@@ -13,8 +13,8 @@ from catalogs.formats.plaid import PlaidSet, is_plaid, open_plaid, read_plaid
 from catalogs.formats.sample import MeshSample, existing_file, listed
 from catalogs.formats.series import refuse_series
 from catalogs.formats.su2 import read_su2, solution_beside
-from catalogs.formats.table import merge_table
-from catalogs.keys import canonical, file_digest
+from catalogs.formats.table import merge_table, row_of
+from catalogs.keys import KEY_LENGTH, canonical, file_digest
 from kernels.errors import InputError
 
 
@@ -64,7 +64,9 @@ FORMATS: dict[str, Callable[[Path, str, ReadOptions], MeshSample]] = {
 """File extension -> reader. A folder with infos.yaml or sample_* folders is a PLAID data set."""
 
 
-def read_files(paths: Sequence[Path | str] | Path | str, options: ReadOptions | None = None) -> xr.Dataset:
+def read_files(
+    paths: Sequence[Path | str] | Path | str, options: ReadOptions | None = None, beside: Sequence[Path] = ()
+) -> xr.Dataset:
     """Simulations as one raw ragged dataset: a file is a sample, a folder its mesh files by name, or a
     PLAID data set.
 
@@ -72,7 +74,8 @@ def read_files(paths: Sequence[Path | str] | Path | str, options: ReadOptions | 
     give it, cell_count, cell_type (VTK codes), cell_size, cell_entry_count, cell_node, facet_count,
     facet_node (padded with -1), facet_tag with flag_meanings, and by role the fields on node or cell,
     scalars and parameters on sample. A vector `U` becomes `U_1`, `U_2`, ... with attributes vector and
-    component. Attributes: topological_dimension, planar, notes (what was skipped). Raises InputError naming
+    component. Attributes: topological_dimension, planar, notes (what was skipped). beside: files of the same
+    set that are not read, to which rows of the table may belong. Raises InputError naming
     the file that is missing, damaged, of unknown format or does not fit the others. Not handled: time
     series, sets that do not fit in memory.
     """
@@ -92,7 +95,7 @@ def read_files(paths: Sequence[Path | str] | Path | str, options: ReadOptions | 
             samples.append(FORMATS[source.suffix.lower()](source, source.stem, options))
     _check_solutions(samples, options)
     if options.table is not None:
-        notes += merge_table(samples, Path(options.table))
+        notes += merge_table(samples, Path(options.table), _row_names(beside))
     _check_fields(samples, options)
     raw = assemble(samples, options.units, options.fields, roles)
     raw.attrs["notes"] = notes + raw.attrs["notes"]
@@ -113,6 +116,35 @@ def fingerprint(paths: Sequence[Path | str] | Path | str, options: ReadOptions |
     if options.table is not None:
         entries.append(["table", file_digest(existing_file(Path(options.table)))])
     return hashlib.sha256(canonical({"files": entries, "options": described})).hexdigest()
+
+
+def file_keys(
+    paths: Sequence[Path | str] | Path | str, options: ReadOptions | None = None
+) -> dict[Path, str] | None:
+    """For each file, in order, the digest of all that decides what is read from it: name, content, row of
+    the table, options. None where a sample is not a file of its own: PLAID, solutions apart.
+
+    Raises InputError as `read_files` does for missing files.
+    """
+    options = options or ReadOptions()
+    sources = _sources(paths, options)
+    if options.solutions or any(isinstance(s, PlaidSet) or s.suffix.lower() == ".su2" for s in sources):
+        return None
+    files = [source for source in sources if isinstance(source, Path)]
+    if len({file.stem for file in files}) < len(files):
+        return None
+    described = options.model_dump(mode="json", exclude={"table", "solutions"})
+    table = None if options.table is None else Path(options.table)
+    keys = {}
+    for file in files:
+        rows = None if table is None else row_of(table, _row_names([file]))
+        recipe = {"name": file.name, "content": file_digest(file), "rows": rows, "options": described}
+        keys[file] = hashlib.sha256(canonical(recipe)).hexdigest()[:KEY_LENGTH]
+    return keys
+
+
+def _row_names(files: Sequence[Path]) -> set[str]:
+    return {name for file in files for name in (file.stem, file.name, Path(file.stem).name)}
 
 
 def _files(source: Path | PlaidSet, options: ReadOptions) -> list[tuple[Path, str]]:

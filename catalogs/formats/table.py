@@ -2,7 +2,7 @@
 
 import csv
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from catalogs.formats.sample import MeshSample, existing_file, listed, safe_name, split_unit
@@ -11,11 +11,12 @@ from kernels.errors import InputError
 _SPLITS = {"train": 0, "test": 1}
 
 
-def merge_table(samples: Sequence[MeshSample], path: Path) -> list[str]:
+def merge_table(samples: Sequence[MeshSample], path: Path, beside: Collection[str] = ()) -> list[str]:
     """Add the columns of a CSV (first column: sample name, header such as `load [Pa]`) as parameters;
     return notes.
 
-    A column `split` holds train or test. Rows may name a sample with or without the extension of its file.
+    beside: names of samples of the set that are not given here. A column `split` holds train or test. Rows
+    may name a sample with or without the extension of its file.
     Raises InputError naming the file where a sample has no row, or two, or an entry is no finite number.
     """
     header, rows = _rows(path)
@@ -42,8 +43,17 @@ def merge_table(samples: Sequence[MeshSample], path: Path) -> list[str]:
             if unit is not None:
                 sample.units[name] = unit
     names = {key for sample in samples for key in (sample.name, sample.source.name, Path(sample.name).name)}
-    unused = [key for key in rows if key not in names]
+    unused = [key for key in rows if key not in names and key not in beside]
     return [f"{path.name}: {len(unused)} rows belong to no sample ({listed(unused)})"] if unused else []
+
+
+def row_of(path: Path, names: Collection[str]) -> list[list[str]]:
+    """The header and every row of one of the names, as text.
+
+    Raises InputError where the file is no table.
+    """
+    header, rows = _rows(path)
+    return [header, *([key, *rows[key]] for key in rows if key in names)]
 
 
 def _rows(path: Path) -> tuple[list[str], dict[str, list[str]]]:

@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 import xarray as xr
 
-from catalogs import arrays, environment, reading
+from catalogs import arrays, environment, extending, reading
 from catalogs.archive import export_artifact, import_archive
 from catalogs.catalog import Catalog
 from catalogs.collect import gc
@@ -126,6 +126,18 @@ def test_one_sample_is_read_from_its_segment_only_and_damage_names_both(catalog)
     (catalog.data.folder / old / "zarr.json").unlink()
     with pytest.raises(InputError, match=rf"segment {old} are gone from"):
         catalog.open(second)
+
+
+def test_only_the_pieces_of_a_shard_that_hold_the_sample_are_read(catalog):
+    second = catalog.extend(put(catalog, range(9)), ragged(range(9, 12)))
+    shard = catalog.data.folder / catalog.place(second).pieces[0].location / "u" / "c" / "0" / "0"
+    content = bytearray(shard.read_bytes())
+    content[1] ^= 1
+    shard.write_bytes(content)
+    lazy = catalog.open(second)
+    with pytest.raises(InputError, match="chunk 0/0 of variable 'u'"):
+        lazy["u"][:2].load()
+    np.testing.assert_array_equal(lazy["u"][2:], ragged(range(12))["u"][2:])
 
 
 def test_duplicates_are_refused_or_skipped(catalog):
@@ -311,3 +323,52 @@ def test_a_limit_that_is_no_number_is_the_same_limit(catalog):
     first = artifact_key("make", 1, {}, {})
     catalog.publish(first, ragged(range(3), limit=np.nan), record())
     assert np.isnan(catalog.open(catalog.extend(first, ragged([3], limit=np.nan))).attrs["limit"])
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing that follows runs, and a transaction is rolled back."""
+
+
+@pytest.mark.parametrize("step", ["write", "place", "claim", "rows", "pieces", "name"])
+def test_killed_at_any_step_the_new_version_is_not_there(catalog, monkeypatch, step):
+    first = put(catalog, range(9))
+    catalog.name(first, "bars")
+
+    def die(*_given, **_named):
+        raise Killed
+
+    def dying(real):
+        def act(*given, **named):
+            real(*given, **named)
+            raise Killed
+
+        return act
+
+    with monkeypatch.context() as patch:
+        # what a killed process does not do any more
+        patch.setattr(type(catalog.data), "discard", lambda *_: None)
+        patch.setattr(type(catalog.records), "leave", lambda *_: [])
+        target, real = {
+            "write": ("catalogs.growing.seal", die),
+            "place": ("catalogs.stores.FolderStore.place", dying(type(catalog.data).place)),
+            "claim": ("catalogs.claims.Records.claim", dying(type(catalog.records).claim)),
+            "rows": ("catalogs.catalog.Catalog.insert", dying(Catalog.insert)),
+            "pieces": ("catalogs.catalog.Catalog.insert_data", dying(Catalog.insert_data)),
+            "name": ("catalogs.extending.next_version", dying(extending.next_version)),
+        }[step]
+        patch.setattr(target, real)
+        with pytest.raises(Killed):
+            catalog.extend("bars", ragged(range(9, 12)))
+    monkeypatch.setattr("catalogs.environment.is_alive", lambda _process: False)
+    assert list(catalog.list()["key"]) == [first]
+    assert catalog.resolve("bars") == first
+    gc(catalog)
+    assert same(catalog, first, range(9))
+    second = catalog.extend("bars", ragged(range(9, 12)))
+    assert same(catalog, second, range(12))
+    assert catalog.resolve("bars@2") == second
+    assert verify(catalog).empty
+    assert len(groups(catalog)) == 2
+    catalog.remove(first)
+    catalog.remove(second)
+    assert groups(catalog) == []

@@ -9,7 +9,8 @@ import xarray as xr
 
 from catalogs.formats.vtk import write_vtu
 from pipelines.config import PipelineConfig, SurrogateConfig
-from pipelines.diagram import add_files, diagram
+from pipelines.diagram import diagram
+from pipelines.files import add_files
 from pipelines.runner import Runner
 from pipelines.settings import settings
 from stages.base import by_role
