@@ -20,14 +20,15 @@ class Solved(Exception):
 
 def test_the_material_has_the_constants_that_were_given(monkeypatch):
     def solve(_system, material, *_rest):
-        raise Solved(material)
+        raise Solved("the material", material)
 
     mesh = SimpleNamespace(x=np.zeros((3, 2)), nodes_of=lambda _tag: [0])
     monkeypatch.setattr(tensile, "solve", solve)
+    monkeypatch.setattr(tensile, "Specimen", lambda *_given, **_notches: None)
     monkeypatch.setattr(tensile, "mesh_specimen", lambda *_given: mesh)
     monkeypatch.setattr(tensile, "Stiffness", lambda *_given: None)
     monkeypatch.setattr(tensile, "edge_force", lambda *_given: None)
     values = {**dict.fromkeys(tensile.PARAMETERS, 0.01), **MATERIAL, "load": 1e8}
-    with pytest.raises(Solved, match="Material") as caught:
+    with pytest.raises(Solved, match="the material") as caught:
         tensile.simulate(values, 0.1, 0.04, 0.01, 8, Control())
-    assert {name: getattr(caught.value.args[0], name) for name in MATERIAL} == MATERIAL
+    assert {name: getattr(caught.value.args[1], name) for name in MATERIAL} == MATERIAL
