@@ -205,6 +205,8 @@ def holding(connection: Connection, shared: str, digests: Sequence[str]) -> dict
             .join(contents, contents.c.key == samples.c.key)
             .where(alike, location.is_not(None), location.not_in(["", IN_PIECES]))
         )
+        if source is segments:  # those that are about to go stay so
+            query = query.where(segments.c.freed.is_(None))
         for some in _blocks(list(dict.fromkeys(digests))):
             for digest, address, position in connection.execute(query.where(samples.c.digest.in_(some))):
                 if divided(address)[1] is not None:

@@ -16,6 +16,7 @@ import xarray as xr
 from catalogs import arrays, environment, reading
 from catalogs.catalog import Catalog, Record
 from catalogs.collect import gc
+from catalogs.compact import compact
 from catalogs.keys import artifact_key
 from catalogs.object_stores import ObjectStore, object_store, owner_of
 from catalogs.recover import recover
@@ -197,6 +198,30 @@ def test_what_one_catalog_removes_another_keeps(catalog, tmp_path, bucket, small
     catalog.remove(grown)
     catalog.remove(key)
     assert {name.rpartition(".")[2] for name in names(catalog)} == {"json"}
+    other.close()
+
+
+def test_what_one_catalog_compacts_another_keeps(catalog, tmp_path, bucket, small_chunks, monkeypatch):
+    monkeypatch.setattr("catalogs.growing.WORTH_BYTES", 0)
+    other = Catalog(tmp_path / "other", store=bucket)
+    first = put(catalog, numbers(1), n=1)
+    second = catalog.extend(first, numbers(2, 5))
+    wanted = xr.concat([numbers(1), numbers(2, 5)], "sample")
+    assert put(other, numbers(1), n=1) == first
+    assert other.extend(first, numbers(2, 5)) == second
+    reader = other.open(second)
+    assert list(compact(catalog, second)["segments"]) == [2]
+    monkeypatch.setattr("catalogs.collect.SILENT_SECONDS", -1)
+    assert set(gc(catalog)["kind"]) == {"segment"}
+    for one in (other, catalog):
+        xr.testing.assert_identical(one.open(second).load(), wanted)
+        xr.testing.assert_identical(one.open(first).load(), numbers(1))
+        assert verify(one, [first, second]).empty
+    xr.testing.assert_identical(reader.load(), wanted)
+    other.remove(first)
+    other.remove(second)
+    assert len({name.split("/")[0] for name in names(catalog) if ".zarr/" in name}) == 1
+    xr.testing.assert_identical(catalog.open(first).load(), numbers(1))
     other.close()
 
 

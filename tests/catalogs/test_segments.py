@@ -285,6 +285,23 @@ def test_archives_and_recovery(catalog, tmp_path):
     again.close()
 
 
+def test_samples_of_another_form_are_not_shared(catalog):
+    """The same values in other units, or beside other values of what belongs to no sample."""
+    first = put(catalog, range(5))
+    for number, change in enumerate(("units", "mesh")):
+        other = ragged(range(6))
+        if change == "units":
+            other["u"].attrs["units"] = "mm"
+        else:
+            other["mesh"].values[0] = 2.0
+        key, mine = artifact_key("part", 1, {"n": number}, {}), artifact_key("make", 1, {"n": number}, {})
+        catalog.publish_part(key, other, "make", mine, environment.process_name(), 0.1)
+        catalog.publish_parts(mine, [key], record(n=number))
+        assert catalog.place(mine).pieces == ()
+        xr.testing.assert_identical(catalog.open(mine).load(), other)
+    assert same(catalog, first, range(5))
+
+
 def test_records_of_an_earlier_version_are_understood(catalog):
     first = put(catalog, range(4))
     name = f"{first}.json"

@@ -81,6 +81,28 @@ def test_more_samples_reuse_finished_parts(tmp_path, counter):
     assert sorted(line for line in counter() if "work" in line) == [f"work case_{i}" for i in range(7)]
 
 
+@pytest.mark.parametrize("work", [WORK, PAIRS])
+def test_a_grown_set_writes_what_is_new_and_is_that_of_a_first_run(tmp_path, counter, monkeypatch, work):
+    monkeypatch.setattr("catalogs.growing.WORTH_BYTES", 0)
+    whole = source(SourceConfig(samples=9))
+    order = [0, 1, 2, 3, 4, 7, 8, 5, 6]  # new ones come before the last old ones
+    keys = []
+    for project, sets in (("grown", ([0, 1, 2, 3, 4, 5, 6], order)), ("first", (order,))):
+        with runner_in(tmp_path / project) as runner:
+            for picks in sets:
+                meshes = runner.add("meshes", take(whole, picks), {})
+                keys.append(runner.step(work, WorkConfig(), {"meshes": meshes}))
+            pieces = [(p.start, p.stop) for p in runner.catalog.place(keys[-1]).pieces]
+            assert pieces == ([(0, 5), (0, 2), (5, 7)] if project == "grown" else [])
+            found = runner.catalog.open(keys[-1]).load()
+            digests = runner.catalog.content(keys[-1])
+            if project == "grown":
+                wanted = found, digests
+    assert keys[1] == keys[2]
+    assert found.identical(wanted[0])
+    assert digests == wanted[1]
+
+
 def test_a_changed_sample_is_computed_again_and_twins_once(tmp_path, counter):
     whole = source(SourceConfig(samples=5))
     changed = whole.copy(deep=True)
