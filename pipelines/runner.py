@@ -8,19 +8,19 @@ import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any
 
 import xarray as xr
 from threadpoolctl import threadpool_limits
 
 from catalogs import environment
 from catalogs.catalog import Record
-from catalogs.keys import artifact_key, canonical, dataset_digest, plain
+from catalogs.keys import artifact_key, dataset_digest
 from kernels.errors import InputError
 from pipelines.catalog_access import Heart, open_catalog
 from pipelines.cluster import Cluster
 from pipelines.parts import PartJob, run_part
 from pipelines.progress import counted, progress, say
+from pipelines.scalars import scalars
 from pipelines.settings import Settings
 from stages.base import Stage, StageConfig
 from stages.ragged import take
@@ -138,7 +138,7 @@ class Runner:
             inputs=inputs,
             started=started,
             seconds=time.perf_counter() - clock,
-            metrics={} if result is None else _metrics(result),
+            metrics={} if result is None else scalars(result),
             literature=stage.literature,
         )
 
@@ -221,15 +221,3 @@ def close_runner(settings: Settings) -> None:
     runner = _runners.pop(settings, None)
     if runner is not None:
         runner.close()
-
-
-def _metrics(result: xr.Dataset) -> dict[str, Any]:
-    metrics = {}
-    for name, value in result.attrs.items():
-        try:
-            canonical(plain(value))
-        except (TypeError, ValueError):
-            continue
-        if isinstance(plain(value), (int, float, bool)):
-            metrics[str(name)] = plain(value)
-    return metrics

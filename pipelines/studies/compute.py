@@ -8,25 +8,22 @@ from datetime import UTC, datetime
 from io import BytesIO
 from typing import TypeVar
 
-import numpy as np
 import xarray as xr
 
 from catalogs import part_files
 from catalogs.catalog import SMALL_BYTES, Catalog, Record
 from catalogs.contents import content_of
 from catalogs.failures import StorageError, outlasted
-from catalogs.keys import plain
 from catalogs.rows import Description, Item, describe
 from catalogs.studies import Point, metrics_key
 from catalogs.study_results import Done, Failed, Small
 from kernels.errors import InputError
 from pipelines.diagram import compute
 from pipelines.runner import Runner
+from pipelines.scalars import scalars
 from pipelines.settings import Settings
 from pipelines.studies.target import Target
 from stages.base import Stage, StageConfig
-from stages.evaluate import table
-from stages.variables import SCALAR
 
 _Value = TypeVar("_Value")
 
@@ -131,34 +128,3 @@ def computer_for(
     """
     where = settings.model_copy(update={"workers": 0, "quiet": True, "scheduler": None})
     return Computer(target, where, keep_data, Runner(where), traces, patience)
-
-
-def scalars(result: xr.Dataset) -> dict[str, float]:
-    """The numbers of a result that fit into a table.
-
-    Numeric attributes, variables without dims, those of role scalar where there is one sample; of an
-    evaluation its table, as `rrmse.gp.load`.
-    """
-    found: dict[str, float] = {}
-    for name, value in result.attrs.items():
-        value = plain(value)
-        if isinstance(value, int | float):
-            found[str(name)] = float(value)
-    for name, variable in result.variables.items():
-        one = variable.dims == () or (
-            variable.attrs.get("role") == SCALAR and variable.dims == ("sample",) and variable.size == 1
-        )
-        if one and variable.dtype.kind in "biuf":
-            found[str(name)] = float(np.asarray(variable.values).reshape(()))
-    if {"quantity", "row", "metric"} <= set(result.coords) and "score" in result:
-        found |= _scores(result)
-    return found
-
-
-def _scores(result: xr.Dataset) -> dict[str, float]:
-    found: dict[str, float] = {}
-    for line in table(result).to_dict("records"):
-        for name, value in line.items():
-            if isinstance(value, int | float) and np.isfinite(value):
-                found[f"{name}.{line['row']}.{line['quantity']}"] = float(value)
-    return found

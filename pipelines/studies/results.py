@@ -9,7 +9,7 @@ import xarray as xr
 from catalogs import studies, study_queries
 from catalogs.catalog import Catalog
 from catalogs.studies import Study
-from pipelines.studies.compute import scalars
+from pipelines.scalars import scalars
 from pipelines.studies.definition import Definition, parse_study
 from pipelines.studies.designs import grid_levels
 

@@ -13,6 +13,7 @@ from pipelines.command_line import main
 from pipelines.config import load_config
 from pipelines.prediction import predict_file
 from stages.base import by_role
+from stages.evaluate import table
 from stages.ingest import STAGE, IngestConfig
 from stages.ragged import take
 from stages.variables import FIELD, PARAMETER
@@ -62,6 +63,17 @@ def test_scores_and_predictions_are_those_of_the_simulation(simulated, from_file
     same_numbers(one, two, numbers)
     one, two = catalog.open(keys["evaluate"]), other.open(other_keys["evaluate"])
     same_numbers(one, two, [name for name in one.data_vars if one[name].dtype.kind == "f"])
+
+
+def test_an_evaluation_is_found_by_its_scores(simulated):
+    catalog, keys = simulated
+    scores = table(catalog.open(keys["evaluate"]))
+    mine = scores[(scores["quantity"] == "max_von_mises") & (scores["row"] == "gp")]
+    error = float(mine["rrmse"].iloc[0])
+    name = "metrics.rrmse.gp.max_von_mises"
+    assert catalog.search(where=f"{name} <= {1.01 * error!r}").keys() == [keys["evaluate"]]
+    assert catalog.search(where=f"{name} < {0.99 * error!r}").keys() == []
+    assert catalog.search(stage="evaluate").to_pandas([name])[name].iloc[0] == pytest.approx(error)
 
 
 def test_a_new_file_is_predicted_as_in_the_set(simulated, from_files, tmp_path):

@@ -40,7 +40,8 @@ def runner_in(folder, workers=0):
 def test_second_run_computes_nothing(tmp_path, counter):
     with runner_in(tmp_path / "p") as runner:
         keys = chain(runner)
-        assert runner.catalog.show(keys[2])["metrics"] == {"quality": 0.5}
+        total = float(runner.catalog.open(keys[2])["total"])
+        assert runner.catalog.show(keys[2])["metrics"] == {"quality": 0.5, "total": total}
     before = counter()
     with runner_in(tmp_path / "p") as runner:
         assert chain(runner) == keys
