@@ -11,7 +11,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.sql.elements import ColumnElement
 
 from catalogs import tables
-from catalogs.selection import among
+from catalogs.selection import by_probes, listed, within
 
 COUNTED = 10_000
 """Artifacts whose values are counted one by one, unless all are asked for."""
@@ -146,37 +146,46 @@ def _ends(connection: Connection, kind: str, stage: str | None) -> dict[str, tup
 
 
 def _counted(connection: Connection, numbers: list[int]) -> list[tuple[Any, ...]]:
-    rows: list[tuple[Any, ...]] = []
-    count = sa.func.count()
-    home, tags, named = tables.artifacts.c, tables.tags.c, tables.names.c
-    for kind, column, artifact in (
-        ("stage", home.stage, home.id), ("tag", tags.tag, tags.artifact), ("name", named.name, named.artifact)
-    ):  # fmt: skip
-        query = sa.select(column, count).where(among(artifact, numbers, connection)).group_by(column)
-        rows += [(kind, name, "", int(n), None, None) for name, n in connection.execute(query)]
-    for kind, table, low, high in (
-        ("metric", tables.metrics, "value", "value"),
-        ("parameter", tables.parameters, "low", "high"),
-    ):
-        here = table.c
-        query = sa.select(here.name, count, sa.func.min(here[low]), sa.func.max(here[high]))
-        query = query.where(among(here.artifact, numbers, connection)).group_by(here.name)
-        rows += [(kind, name, "", int(n), a, b) for name, n, a, b in connection.execute(query)]
-    return rows + _counted_settings(connection, numbers)
+    """Of every kind by one statement, so that the numbers are sent once."""
+    by_probes(connection)
+    mine = listed(numbers, connection).cte("mine")
+    home, tags, names = tables.artifacts.c, tables.tags.c, tables.names.c
+    settings, metrics, parameters = tables.settings.c, tables.metrics.c, tables.parameters.c
+    none = sa.null().cast(sa.Float)
 
+    def grouped(
+        kind: str, artifact: sa.Column[int], name: sa.Column[str], low: Any = none, high: Any = none,
+        text: Any = None,
+    ) -> sa.Select[Any]:  # fmt: skip
+        by = [name] if text is None else [name, text]
+        label = sa.literal("", sa.Text) if text is None else text
+        query = sa.select(sa.literal(kind, sa.Text), name, label, sa.func.count(), low, high)
+        return query.where(within(artifact, sa.select(mine.c.value), connection)).group_by(*by)
 
-def _counted_settings(connection: Connection, numbers: list[int]) -> list[tuple[Any, ...]]:
-    """Numbers, which have the text '', and the commonest texts of every setting."""
-    here, count = tables.settings.c, sa.func.count()
-    query = sa.select(here.name, here.text, count, sa.func.min(here.number), sa.func.max(here.number))
-    query = query.where(among(here.artifact, numbers, connection)).group_by(here.name, here.text)
+    least, most = sa.func.min, sa.func.max
+    every = sa.union_all(
+        grouped("stage", home.id, home.stage),
+        grouped("tag", tags.artifact, tags.tag),
+        grouped("name", names.artifact, names.name),
+        grouped("metric", metrics.artifact, metrics.name, least(metrics.value), most(metrics.value)),
+        grouped(
+            "parameter", parameters.artifact, parameters.name, least(parameters.low), most(parameters.high)
+        ),
+        grouped(
+            "text", settings.artifact, settings.name, least(settings.number), most(settings.number),
+            settings.text,
+        ),
+    )  # fmt: skip
+    found = sorted(connection.execute(every).tuples(), key=lambda row: (-row[3], row[2]))
     rows: list[tuple[Any, ...]] = []
     shown: dict[str, int] = {}
-    for name, text, n, a, b in connection.execute(query.order_by(count.desc(), here.text)):
-        if text == "":
-            rows.append(("number", name, "", int(n), a, b))
-            continue
-        shown[name] = shown.get(name, 0) + 1
-        if shown[name] <= TEXTS:
-            rows.append(("text", name, text, int(n), None, None))
+    for kind, name, text, count, low, high in found:
+        if kind != "text":
+            rows.append((kind, name, "", int(count), low, high))
+        elif text == "":  # marks a number
+            rows.append(("number", name, "", int(count), low, high))
+        else:
+            shown[name] = shown.get(name, 0) + 1
+            if shown[name] <= TEXTS:
+                rows.append(("text", name, text, int(count), None, None))
     return rows

@@ -71,7 +71,6 @@ class Results(Sequence[Artifact]):
         self._catalog, self._selection, self._limit = catalog, selection, limit
         self._numbers: list[int] | None = None
         self._count: int | None = None
-        self._many = False  # whether it was found that the numbers are better read in pages
         self._plan: Plan | None = None
         self._planned = False
 
@@ -174,14 +173,12 @@ class Results(Sequence[Artifact]):
         connection: Connection = self._catalog.engine.connect()
         return connection
 
-    def _whole(self, connection: Connection, wanted: int | None = None) -> list[int] | None:
-        """All numbers in order, None where there may be very many for so few that are wanted."""
-        if self._numbers is None and (wanted is not None or not self._many):
-            if not self._planned:
-                self._plan, self._planned = self._selection.plan(connection), True
-            found = self._selection.whole(connection, self._plan, wanted)
+    def _whole(self, connection: Connection) -> list[int] | None:
+        """All numbers in order, None where there may be very many."""
+        if self._numbers is None and not self._planned:
+            self._plan, self._planned = self._selection.plan(connection), True
+            found = self._selection.whole(connection, self._plan)
             self._numbers = None if found is None else found[: self._limit]
-            self._many = found is None
         return self._numbers
 
     def _all(self) -> list[int]:
@@ -198,7 +195,9 @@ class Results(Sequence[Artifact]):
         if stop <= start:
             return []
         with self._connect() as connection:
-            whole = self._whole(connection, stop if stop > PAGE else None)
+            whole = self._whole(connection)
+            if whole is None and (stop > PAGE or self._count is not None):
+                whole = self._selection.first(connection, self._plan, stop, self._count)
             if whole is not None:
                 return whole[part]
             return self._selection.page(connection, stop - start, start)[:: part.step]

@@ -46,7 +46,7 @@ _ONCE = ("key", "stage", "created")
 
 # how PostgreSQL is to go: by probes of an index, along the index of the order, by hash
 _OFF = ("hashjoin", "mergejoin", "seqscan")
-_PROBING = {f"enable_{way}": "off" for way in _OFF}
+_PROBING = {**{f"enable_{way}": "off" for way in _OFF}, "jit": "off"}
 _ALONG = {
     **_PROBING,
     "enable_bitmapscan": "off",
@@ -63,16 +63,25 @@ class Selection:
     conditions: tuple[Condition, ...]
     order: Order
 
-    def whole(
-        self, connection: Connection, plan: "Plan | None", wanted: int | None = None
-    ) -> list[int] | None:
-        """Numbers of all that fit, in order; None where it is better to go through all artifacts until
-        `wanted` are found.
-        """
-        if plan is None or plan.rows > (FEW if wanted is None else _worth(connection, wanted)):
+    def whole(self, connection: Connection, plan: "Plan | None") -> list[int] | None:
+        """Numbers of all that fit, in order; None where every scan yields more than FEW rows."""
+        if plan is None or plan.rows > FEW:
             return None
+        return self._sorted(connection, self._found(connection, plan), None)
+
+    def first(
+        self, connection: Connection, plan: "Plan | None", wanted: int, count: int | None
+    ) -> list[int] | None:
+        """The first `wanted` in order, read from the rarest scan; None where it is better to go through all
+        artifacts until they are found. `count`: how many fit, where that is known.
+        """
+        if plan is None or plan.rows > _worth(connection, wanted, count):
+            return None
+        return self._sorted(connection, self._found(connection, plan), wanted)
+
+    def _found(self, connection: Connection, plan: "Plan") -> list[int]:
         found = connection.execute(self._driven(connection, plan)).scalars()
-        return self._sorted(connection, list(dict.fromkeys(int(number) for number in found)))
+        return list(dict.fromkeys(int(number) for number in found))
 
     def page(self, connection: Connection, limit: int | None, offset: int = 0) -> list[int]:
         """Numbers in order, along the index of the order."""
@@ -197,7 +206,7 @@ class Selection:
 
     # --- in order
 
-    def _sorted(self, connection: Connection, numbers: list[int]) -> list[int]:
+    def _sorted(self, connection: Connection, numbers: list[int], limit: int | None) -> list[int]:
         if not numbers:
             return []
         if "." in self.order.name:
@@ -207,9 +216,14 @@ class Selection:
             )
             values = dict(connection.execute(query.group_by(mine.c.artifact)).tuples().all())
             sign = -1 if self.order.descending else 1
-            return sorted(numbers, key=lambda n: (n not in values, sign * values.get(n, 0.0), sign * n))
+            return sorted(numbers, key=lambda n: (n not in values, sign * values.get(n, 0.0), sign * n))[
+                :limit
+            ]
+        if connection.dialect.name == "postgresql" and len(numbers) > FEW:
+            _set(connection, _ALONG)  # the index of the order holds the numbers; the rows are far apart
         here = tables.artifacts.c
         query = sa.select(here.id).where(among(here.id, numbers, connection)).order_by(*self._facts())
+        query = query.limit(limit)
         return [int(number) for number in connection.execute(query).scalars()]
 
     def _facts(self) -> list[ColumnElement[Any]]:
@@ -296,16 +310,42 @@ def among(column: ColumnElement[Any], numbers: Sequence[int], connection: Connec
     """SQL that is true where the column is one of the numbers, all in one parameter."""
     if connection.dialect.name == "postgresql":
         return column == sa.any_(sa.literal(list(numbers), sa.ARRAY(sa.BigInteger)))
-    listed = sa.func.json_each(json.dumps(list(numbers))).table_valued("value")
-    return column.in_(sa.select(listed.c.value))
+    return column.in_(listed(numbers, connection))
 
 
-def _worth(connection: Connection, wanted: int) -> int:
+def by_probes(connection: Connection) -> None:
+    """Let PostgreSQL look every number up in an index, until the transaction ends."""
+    if connection.dialect.name == "postgresql":
+        _set(connection, {**_PROBING, "max_parallel_workers_per_gather": "0"})
+
+
+def within(
+    column: sa.Column[int], rows: sa.Select[tuple[int]], connection: Connection
+) -> ColumnElement[bool]:
+    """SQL that is true where the column is one of the rows; as an array PostgreSQL goes once through an index
+    for all of them.
+    """
+    if connection.dialect.name == "postgresql":
+        return column == sa.any_(sa.func.array(rows.scalar_subquery()))
+    return column.in_(rows)
+
+
+def listed(numbers: Sequence[int], connection: Connection) -> sa.Select[tuple[int]]:
+    """The numbers as rows with the column `value`, all in one parameter."""
+    if connection.dialect.name == "postgresql":
+        array = sa.literal(list(numbers), sa.ARRAY(sa.BigInteger))
+        return sa.select(sa.func.unnest(array).label("value"))
+    return sa.select(sa.func.json_each(json.dumps(list(numbers))).table_valued("value").c.value)
+
+
+def _worth(connection: Connection, wanted: int, count: int | None) -> int:
     """Rows n that a scan may yield to be read whole where `wanted` results are to be found.
 
-    At most n of N artifacts fit, so going through all of them looks at wanted * N / n, and the scan at n.
+    Of N artifacts `count` fit, at most n: going through all of them looks at wanted * N / count of them, the
+    scan at n.
     """
-    return min(max(FEW, math.isqrt(wanted * _last(connection))), MANY)
+    every = wanted * _last(connection)
+    return min(max(FEW, math.isqrt(every) if count is None else every // max(count, 1)), MANY)
 
 
 def _count(here: Scan, stages: Sequence[Condition]) -> ColumnElement[int]:

@@ -89,8 +89,8 @@ artifacts = sa.Table(
     sa.Column("note", sa.Text, nullable=False, server_default=""),
     sa.Column("run", _ID, sa.ForeignKey("runs.id"), nullable=False, index=True),
     sa.Column("schema", sa.BigInteger, sa.ForeignKey("schemas.id"), nullable=False, index=True),
-    sa.Index(None, "stage", "created"),
-    sa.Index(None, "created"),
+    sa.Index(None, "stage", "created", "id"),
+    sa.Index(None, "created", "id"),
 )
 
 parts = sa.Table(

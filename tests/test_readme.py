@@ -32,7 +32,9 @@ def demo(tmp_path, monkeypatch):
         ("a", "train_gp", {"restarts": 5}, {}),
         ("b", "evaluate", {"vanishing_fraction": 1e-3}, {"model": "a" * 32}),
     ):
-        record = Record(stage, 1, config, inputs, datetime.now(UTC), 0.1, metrics={"rrmse.gp.max_von_mises": 0.05})
+        record = Record(
+            stage, 1, config, inputs, datetime.now(UTC), 0.1, metrics={"rrmse.gp.max_von_mises": 0.05}
+        )
         catalog.publish(letter * 32, xr.Dataset({"u": ("sample", np.arange(3.0))}), record)
     catalog.close()
 
