@@ -1,18 +1,16 @@
 """Worker processes of a run: a local Dask cluster that starts with the first work and stays to the end."""
 
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any
 
 from kernels.errors import InputError
-from pipelines import fork_server
+from pipelines.local_cluster import LocalCluster
 from pipelines.parts import PartJob, compute_part, prepare_worker
 
 if TYPE_CHECKING:
-    from distributed import Client, Future, LocalCluster
-    from distributed.utils import LoopRunner
+    from distributed import Client, Future
 
 
 class Cluster:
@@ -30,7 +28,6 @@ class Cluster:
         self.threads = workers
         self._cluster: LocalCluster | None = None
         self._client: Client | None = None
-        self._loop: LoopRunner | None = None
 
     def map(
         self, jobs: Iterable[PartJob | int], inline: Callable[[PartJob], None]
@@ -146,41 +143,16 @@ class Cluster:
             self._client.cancel(list(futures), force=True)
 
     def _local(self) -> "Client":
-        import logging
+        from distributed import Client
 
-        import dask
-        from distributed import Client, LocalCluster
-
-        environment = dict(fork_server.THREADS)
-        if self._copies:
-            fork_server.start()
-            environment = {**os.environ, **environment}  # a copy has that of the day it was started
-        else:
-            fork_server.start_tracker()
-        self._loop = _loop_without_ctrl_c()
-        method = "forkserver" if self._copies else "spawn"
-        dask.config.set({"distributed.worker.multiprocessing-method": method})
-        try:
-            with dask.config.set({"distributed.worker.resources": self._resources}):
-                self._cluster = LocalCluster(
-                    loop=self._loop.loop,
-                    n_workers=self._workers,
-                    threads_per_worker=1,
-                    processes=True,
-                    host="127.0.0.1",
-                    dashboard_address="127.0.0.1:0",
-                    memory_limit=0,
-                    silence_logs=logging.CRITICAL,
-                    env=environment,
-                )
-        except RuntimeError as error:
-            raise InputError(
-                f"one of {self._workers} worker processes ended while it started, most often because "
-                "memory ran out: use fewer workers (--workers 1), or run the same command to go on"
-            ) from error
-        client = Client(self._cluster, set_as_default=False)
-        client.run(prepare_worker)
+        self._cluster = LocalCluster(self._workers, self._copies, self._resources)
+        client = Client(self._cluster.dask, set_as_default=False)
+        client.register_worker_callbacks(prepare_worker)  # also of those that are started again
         return client
+
+    def processes(self) -> int | None:
+        """Local worker processes that live; None where the workers are those of a given scheduler."""
+        return None if self._cluster is None else self._cluster.processes()
 
     def close(self) -> None:
         """End the worker processes."""
@@ -188,19 +160,7 @@ class Cluster:
             self._client.close(timeout=5)
         if self._cluster is not None:
             self._cluster.close()
-        if self._loop is not None:
-            self._loop.stop()
-        self._client = self._cluster = self._loop = None
-
-
-def _loop_without_ctrl_c() -> "LoopRunner":
-    """Loop of the cluster, whose thread starts the workers and hands on that it takes no Ctrl-C."""
-    from distributed.utils import LoopRunner
-
-    loop = LoopRunner()
-    with fork_server.without_ctrl_c():
-        loop.start()
-    return loop
+        self._client = self._cluster = None
 
 
 def _quiet() -> None:

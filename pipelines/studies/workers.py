@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 Lost = Literal["died", "lost"]
 """Why a batch has no report: its workers died again and again, or the scheduler went away with it."""
 
+_ANSWER = 5.0
+"""Seconds to wait for the report of a batch that ended: it may have been lost with its worker, and the batch
+waits for another worker then.
+"""
+
 _COUNT_AGAIN = 5.0
 """Seconds after which the workers of a given scheduler are counted again."""
 
@@ -111,21 +116,27 @@ class Workers:
         except queue.Empty:
             self._check_workers()
             return None
-        self._idle_since = None
         batch = self._running.pop(ended, None)
         if batch is None:  # of a scheduler that was lost
             return None
         if self._cluster is None:
             return batch, run_batch(batch)
         try:
-            return batch, ended.result()
+            report = ended.result(timeout=_ANSWER)
         except KilledWorker:
             return batch, "died"
-        except (CancelledError, OSError):
+        except (CancelledError, OSError) as error:
             if ended.status == "error":  # of the batch itself
                 raise
+            if isinstance(error, TimeoutError):
+                self._running[ended] = batch
+                self._ended.put(ended)
+                self._check_workers()
+                return None
             self._reconnect(self._cluster)
             return batch, "lost"
+        self._idle_since = None
+        return batch, report
 
     def _check_workers(self) -> None:
         """Start others where all local workers are gone for good; raise InputError where a given scheduler
@@ -134,7 +145,8 @@ class Workers:
         if self._cluster is None:
             return
         try:
-            if self._cluster.workers():
+            # a scheduler may know workers whose processes are dead
+            if self._cluster.processes() != 0 and self._cluster.workers():
                 self._idle_since = None
                 return
         except OSError:  # the scheduler is being lost, of which its batches will tell

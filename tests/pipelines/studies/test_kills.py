@@ -102,24 +102,6 @@ def test_a_killed_database_server(tmp_path, drive):
         database.stop()
 
 
-def test_workers_that_are_gone_for_good_are_started_again(tmp_path):
-    where = settings(project=tmp_path / "p", workers=1, quiet=True)
-    from pipelines.studies import workers
-
-    made = workers.Workers(where, 0.0, 0.0)
-    try:
-        made._cluster._cluster.scale(0)
-        while made._cluster.workers():
-            time.sleep(0.05)
-        made._running["batch"] = "batch"
-        ended = None
-        while ended is None:
-            ended = made.next(0.1)
-        assert (ended, len(made._cluster.workers())) == (("batch", "lost"), 1)
-    finally:
-        made.close()
-
-
 def test_a_scheduler_whose_workers_are_gone_is_said(tmp_path):
     from distributed import LocalCluster
 
