@@ -51,13 +51,19 @@ class Facets:
         return float(mine["low"].iloc[0]), float(mine["high"].iloc[0])
 
     def __repr__(self) -> str:
-        return f"{self._head()}\n{self.table.to_string()}"
+        return f"{self.head()}\n{self.table.to_string(na_rep='', index=False)}"
 
     def _repr_html_(self) -> str:
-        return f"<p>{self._head()}</p>" + self.table.to_html(escape=True)
+        return f"<p>{self.head()}</p>" + self.table.to_html(escape=True, na_rep="", index=False)
 
-    def _head(self) -> str:
-        return f"facets of {'' if self.complete else 'the first '}{self.counted} artifacts"
+    def head(self) -> str:
+        """Of how many artifacts these are the facets."""
+        return f"facets of {'' if self.complete else 'the first '}{plural(self.counted)}"
+
+
+def plural(count: int) -> str:
+    """`1 artifact`, `2 artifacts`."""
+    return f"{count} artifact{'' if count == 1 else 's'}"
 
 
 def tallied_facets(connection: Connection, stage: str | None) -> Facets:

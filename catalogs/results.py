@@ -14,7 +14,7 @@ import xarray as xr
 from sqlalchemy.engine import Connection
 
 from catalogs import tables
-from catalogs.facets import COUNTED, Facets, counted_facets, tallied_facets
+from catalogs.facets import COUNTED, Facets, counted_facets, plural, tallied_facets
 from catalogs.lineage import Lineage
 from catalogs.selection import Plan, Selection, among
 from kernels.errors import InputError
@@ -151,7 +151,7 @@ class Results(Sequence[Artifact]):
         return self._frame(self._all(), columns)
 
     def __repr__(self) -> str:
-        head = f"{len(self)} artifacts"
+        head = plural(len(self))
         if not len(self):
             return head
         shown = self._frame(self._some(slice(_SHOWN)), ()).to_string(max_colwidth=40)
@@ -165,7 +165,7 @@ class Results(Sequence[Artifact]):
             for row in frame.itertuples(index=False)
         )
         more = f", the first {_SHOWN}" if len(self) > _SHOWN else ""
-        return f"<p>{len(self)} artifacts{more}</p><table><tr>{head}</tr>{rows}</table>"
+        return f"<p>{plural(len(self))}{more}</p><table><tr>{head}</tr>{rows}</table>"
 
     # --- reading
 

@@ -70,6 +70,7 @@ def search(
     format: Format = "table",
 ) -> None:
     """Find artifacts: those that fit everything that is given."""
+    from catalogs.facets import plural
     from pipelines.tables import print_frame
 
     found = _found(project, stage, tag, where, parameter, name, order)
@@ -79,7 +80,7 @@ def search(
     frame = shown.to_pandas(columns)
     if format != "json":
         frame["tags"] = [", ".join(tags) for tags in frame["tags"]]
-    title = f"{len(found)} artifacts" + (f", the first {limit}" if len(shown) < len(found) else "")
+    title = plural(len(found)) + (f", the first {limit}" if len(shown) < len(found) else "")
     print_frame(_short(frame, format), format, title)
 
 
@@ -99,8 +100,7 @@ def facets(
     from pipelines.tables import print_frame
 
     found = _found(project, stage, tag, where, parameter, name).facets(exact)
-    part = "" if found.complete else "the first "
-    print_frame(found.table, format, f"Facets of {part}{found.counted} artifacts")
+    print_frame(found.table, format, found.head().capitalize())
 
 
 @catalog_app.command

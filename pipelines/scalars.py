@@ -12,7 +12,7 @@ def scalars(result: xr.Dataset) -> dict[str, float]:
     """The numbers of a result that fit into a table.
 
     Numeric attributes, variables without dims, those of role scalar where there is one sample; of an
-    evaluation its table, as `rrmse.gp.load`.
+    evaluation its table, as `rrmse.gp.load` or `rrmse.training_mean.load`.
     """
     found: dict[str, float] = {}
     for name, value in result.attrs.items():
@@ -33,7 +33,8 @@ def scalars(result: xr.Dataset) -> dict[str, float]:
 def _scores(result: xr.Dataset) -> dict[str, float]:
     found: dict[str, float] = {}
     for line in table(result).to_dict("records"):
+        row = str(line["row"]).replace(" ", "_")  # a filter knows no name with a space
         for name, value in line.items():
             if isinstance(value, int | float) and np.isfinite(value):
-                found[f"{name}.{line['row']}.{line['quantity']}"] = float(value)
+                found[f"{name}.{row}.{line['quantity']}"] = float(value)
     return found

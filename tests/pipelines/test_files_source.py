@@ -74,6 +74,7 @@ def test_an_evaluation_is_found_by_its_scores(simulated):
     assert catalog.search(where=f"{name} <= {1.01 * error!r}").keys() == [keys["evaluate"]]
     assert catalog.search(where=f"{name} < {0.99 * error!r}").keys() == []
     assert catalog.search(stage="evaluate").to_pandas([name])[name].iloc[0] == pytest.approx(error)
+    assert catalog.search(where="metrics.rrmse.training_mean.max_von_mises > 0").keys() == [keys["evaluate"]]
 
 
 def test_a_new_file_is_predicted_as_in_the_set(simulated, from_files, tmp_path):
