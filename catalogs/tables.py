@@ -91,6 +91,7 @@ artifacts = sa.Table(
     sa.Column("schema", sa.BigInteger, sa.ForeignKey("schemas.id"), nullable=False, index=True),
     sa.Index(None, "stage", "created", "id"),
     sa.Index(None, "created", "id"),
+    sa.Index(None, "location"),  # which artifacts share a segment
 )
 
 parts = sa.Table(

@@ -8,7 +8,7 @@ down_revision = "0005"
 
 
 def upgrade() -> None:
-    """Create the two tables."""
+    """Create the two tables, and an index by which a segment is found among artifacts."""
     number = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
     op.create_table(
         "segments",
@@ -42,3 +42,4 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("artifact", "position", name=op.f("pk_pieces")),
     )
     op.create_index(op.f("ix_pieces_segment"), "pieces", ["segment"], unique=False)
+    op.create_index(op.f("ix_artifacts_location"), "artifacts", ["location"], unique=False)
