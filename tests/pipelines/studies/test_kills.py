@@ -2,8 +2,7 @@
 an undisturbed run.
 """
 
-import os
-import signal
+import threading
 import time
 
 import psutil
@@ -22,82 +21,102 @@ POINTS, SLEEP = 60, 0.02
 pytestmark = pytest.mark.xdist_group("workers")
 
 
+def results(where):
+    catalog = catalog_of(where)
+    table = result_table(catalog, "killed")
+    catalog.close()
+    return table[["a", "y"]]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    where = settings(project=tmp_path_factory.mktemp("undisturbed"), workers=0, quiet=True)
+    run_study(study(POINTS, SLEEP), where, stage=POINT)
+    return results(where)
+
+
 @pytest.fixture
-def drive(tmp_path):
-    started = []
+def where(tmp_path):
+    return settings(project=tmp_path / "p", workers=0, quiet=True)
 
-    def start(**more):
-        started.append(Driver(tmp_path / "p", POINTS, SLEEP, 1, **more))
-        return started[-1]
 
+@pytest.fixture
+def begun(counter):
+    """Do something in a thread as soon as so many points were begun, by whatever process."""
+    threads = []
+
+    def start(count, *calls):
+        def watch():
+            while len(counter()) < count and not over.is_set():
+                time.sleep(0.005)
+            for call in calls:
+                call()
+
+        threads.append(threading.Thread(target=watch))
+        threads[-1].start()
+        return threads[-1]
+
+    over = threading.Event()
     yield start
-    for one in started:
-        one.process.kill()
-        one.process.wait()
+    over.set()
+    for thread in threads:
+        thread.join()
 
 
-def check_end(driver, tmp_path, url=None):
-    assert driver.end() == 0, driver.log()
+def run(where, patience):
+    return run_study(study(POINTS, SLEEP, patience), where, stage=POINT)
+
+
+def check_end(where, undisturbed):
+    assert wrong_things(where.project, where.database_url, ended=True) == []
+    assert results(where).equals(undisturbed)
+
+
+def test_a_killed_worker_and_a_killed_driver(where, undisturbed):
+    driver = Driver(where.project, POINTS, SLEEP, 1)
+    try:
+        assert driver.wait_for(10)
+        driver.workers()[0].kill()
+        # all of the killed batch may be begun again
+        assert driver.wait_for(driver.begun() + 15)
+        family = driver.family()
+    finally:
+        driver.process.kill()
+        driver.end()
     assert "Traceback" not in driver.log()
-    assert wrong_things(tmp_path / "p", url, ended=True) == []
-    undisturbed = settings(project=tmp_path / "clean", workers=0, quiet=True)
-    run_study(study(POINTS, 0.0), undisturbed, stage=POINT)
-    tables = []
-    for where in (settings(project=tmp_path / "p", database_url=url), undisturbed):
-        catalog = catalog_of(where)
-        tables.append(result_table(catalog, "killed"))
-        catalog.close()
-    assert tables[0][["a", "y"]].equals(tables[1][["a", "y"]])
-
-
-def test_a_killed_worker_and_a_killed_driver(tmp_path, drive):
-    first = drive()
-    assert first.wait_for(10)
-    family = first.family()
-    os.kill(first.workers()[0].pid, signal.SIGKILL)
-    assert first.wait_for(25)
-    first.process.kill()
-    first.end()
     psutil.wait_procs(family, timeout=30)
-    assert not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in family)
-    assert wrong_things(tmp_path / "p", None) == []
-    check_end(drive(), tmp_path)
+    assert not any(one.is_running() and one.status() != psutil.STATUS_ZOMBIE for one in family)
+    assert wrong_things(where.project, None) == []
+    begun = driver.begun()
+    outcome = run(where, 30.0)
+    assert 0 < outcome.computed < POINTS < begun + outcome.computed
+    check_end(where, undisturbed)
 
 
-def test_a_killed_scheduler(tmp_path, drive):
-    scheduler = Scheduler(tmp_path, tmp_path / "p.counter")
+def test_a_killed_scheduler(tmp_path, where, undisturbed, begun):
+    scheduler = Scheduler(tmp_path, tmp_path / "counter")
     try:
         scheduler.start()
-        first = drive(PUSHFORWARD_SCHEDULER=scheduler.address, patience=0.5)
-        assert first.wait_for(8)
-        scheduler.kill()
-        assert first.end(60) == 1
-        assert "error: the scheduler tcp://127.0.0.1" in first.log()
-        assert "is not back with workers after 0.5 s: start both again" in first.log()
-        assert "Traceback" not in first.log()
-        assert wrong_things(tmp_path / "p", None) == []
-        scheduler.start()
-        check_end(drive(PUSHFORWARD_SCHEDULER=scheduler.address), tmp_path)
+        begun(8, scheduler.kill, scheduler.start)
+        run(where.model_copy(update={"scheduler": scheduler.address}), 120.0)
+        check_end(where, undisturbed)
     finally:
         scheduler.stop()
 
 
-def test_a_killed_database_server(tmp_path, drive):
+def test_a_killed_database_server(tmp_path, where, undisturbed, begun, counter):
     database = Database(tmp_path / "postgres")
+    where = where.model_copy(update={"database_url": database.url})
     try:
-        first = drive(PUSHFORWARD_DATABASE_URL=database.url, patience=0.5)
-        assert first.wait_for(10)
-        database.kill()
-        assert first.end(60) == 1
-        assert "error: the catalog's database server does not answer" in first.log()
-        assert "Traceback" not in first.log()
+        killer = begun(10, database.kill)
+        with pytest.raises(InputError, match="the catalog's database server does not answer"):
+            run(where, 0.5)
+        killer.join()
         database.start()
-        assert wrong_things(tmp_path / "p", database.url) == []
-        second = drive(PUSHFORWARD_DATABASE_URL=database.url, patience=90.0)
-        assert second.wait_for(25)
-        database.kill()
-        database.start()
-        check_end(second, tmp_path, database.url)
+        assert wrong_things(where.project, database.url) == []
+        begun(len(counter()) + 15, database.kill, database.start)
+        run(where, 90.0)
+        check_end(where, undisturbed)
     finally:
         database.stop()
 
@@ -126,4 +145,25 @@ def test_a_scheduler_whose_workers_are_gone_is_said(tmp_path):
         assert made.next(0.1) is None
         with pytest.raises(InputError, match="has had no workers for 0 s: start some with `dask worker tcp"):
             made.next(0.1)
+        made.close()
+
+
+def test_a_scheduler_that_does_not_come_back_is_said(tmp_path):
+    from distributed import LocalCluster
+
+    from pipelines.studies import workers
+
+    cluster = LocalCluster(
+        n_workers=1, processes=False, protocol="tcp://", host="127.0.0.1", dashboard_address="127.0.0.1:0"
+    )
+    where = settings(project=tmp_path / "p", quiet=True, scheduler=cluster.scheduler_address)
+    made = workers.Workers(where, 0.0, 0.5)
+    try:
+        future = made._cluster.client().submit(time.sleep, 0.0, workers="none", allow_other_workers=False)
+        made._running[future] = "batch"
+        future.add_done_callback(made._ended.put)
+        cluster.close()
+        with pytest.raises(InputError, match=r"was lost, and is not back with workers after 0.5 s: start bo"):
+            made.next(60.0)
+    finally:
         made.close()
