@@ -14,4 +14,4 @@ def study(name="s", method="random", run=None, config=None, **design):
 
 
 def catalog_of(where):
-    return Catalog(where.project, where.database_url)
+    return Catalog(where.project, where.database_url, store=where.store_url)

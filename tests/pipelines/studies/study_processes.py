@@ -162,13 +162,13 @@ class Database:
         self._server.cleanup()
 
 
-def wrong_things(project: Path, url: str | None, ended: bool = False) -> list[str]:
+def wrong_things(project: Path, url: str | None, ended: bool = False, store: str | None = None) -> list[str]:
     """What is half visible of the study in a catalog: a done point without its result, a wrong or unreadable
     result, a result without metrics, counters that differ; at the end also what is not done exactly once.
     """
     if url is None and not (project / "catalog.db").is_file():
         return []
-    catalog, wrong = Catalog(project, url), []
+    catalog, wrong = Catalog(project, url, store=store), []
     found = studies.find(catalog.engine, "killed")
     rows = [] if found is None else list(study_queries.rows(catalog.engine, found.number))
     with catalog.engine.connect() as connection:
