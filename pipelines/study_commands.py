@@ -28,7 +28,7 @@ study_app = App(name="study", help="Parameter studies: any stage or pipeline ove
 
 @study_app.command
 def run(
-    file: str,
+    file: Annotated[str, Parameter(help="TOML file of the study, or a shipped one by its name.")],
     *,
     dry_run: Annotated[bool, Parameter(help="Only count, and estimate the time.", negative=())] = False,
     retry_failed: Retry = False,
@@ -37,12 +37,7 @@ def run(
     project: Project = None,
     quiet: Quiet = False,
 ) -> None:
-    """Compute what is not there yet of a study; the same command goes on after a crash.
-
-    Parameters
-    ----------
-    file: TOML file of the study, or a shipped one by its name.
-    """
+    """Compute what is not there yet of a study; the same command goes on after a crash."""
     from pipelines.settings import settings
     from pipelines.studies.definition import load_study
     from pipelines.studies.driver import estimate_text, run_study

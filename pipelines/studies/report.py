@@ -25,7 +25,8 @@ LARGEST_TABLE = 1000
 METRICS = 6
 """Metrics that get plots and indices: those that vary most, by their coefficient of variation."""
 
-_WIDTH, _HEIGHT, _MARGIN = 300, 190, 48
+_WIDTH, _HEIGHT, _MARGIN = 310, 190, 62
+_TICKS, _LETTER = 6, 6.2
 _BINS = 10
 _DOTS = 1500
 
@@ -114,7 +115,7 @@ def _plot(
     if ticks is None:
         marks = [(scale(v), f"{v:.3g}") for v in (x.min(), x.max())]
     else:
-        marks = [(float(i), label) for i, label in enumerate(ticks[:6])]
+        marks = _marks(ticks)
     below = "".join(
         f'<text x="{xs(v):.1f}" y="{_HEIGHT - 22}" text-anchor="middle">{escape(t)}</text>' for v, t in marks
     )
@@ -122,15 +123,24 @@ def _plot(
         f'<text x="{_MARGIN - 5}" y="{ys(v) + 4:.1f}" text-anchor="end">{v:.3g}</text>'
         for v in (y.min(), y.max())
     )
+    below_all = f"{parameter}, logarithmic" if log else parameter
     return (
         f'<svg class="plot" viewBox="0 0 {_WIDTH} {_HEIGHT}" width="{_WIDTH}" role="img">'
         f"<title>{escape(metric)} against {escape(parameter)}</title>"
         f'<path d="M{_MARGIN} 10V{_HEIGHT - 36}H{_WIDTH - 8}" fill="none" stroke="#b9c4cf"/>'
         f'<g fill="#8fb4d6" fill-opacity="0.5">{dots}</g>'
         f'<polyline points="{line}" fill="none" stroke="#1f6fb2" stroke-width="2"/>{below}{beside}'
-        f'<text x="{_WIDTH / 2 + 20}" y="{_HEIGHT - 4}" text-anchor="middle">{escape(parameter)}</text>'
+        f'<text x="{_WIDTH / 2 + 20}" y="{_HEIGHT - 4}" text-anchor="middle">{escape(below_all)}</text>'
         "</svg>"
     )
+
+
+def _marks(labels: list[str]) -> list[tuple[float, str]]:
+    """Places and texts of labels along an axis: some of many, and no longer than there is room for."""
+    some = np.unique(np.linspace(0, len(labels) - 1, min(len(labels), _TICKS)).round().astype(int))
+    room = max(3, int((_WIDTH - _MARGIN) / max(len(some) - 1, 1) / _LETTER) - 1)
+    texts = [labels[i] if len(labels[i]) <= room else labels[i][: room - 1] + "\u2026" for i in some]
+    return [(float(i), text) for i, text in zip(some, texts, strict=True)]
 
 
 def _axis(values: Any, start: float, stop: float) -> Any:
@@ -178,7 +188,8 @@ def _points(table: pd.DataFrame) -> list[str]:
     data = base64.b64encode(text.getvalue().encode()).decode()
     link = f'<p><a download="study.csv" href="data:text/csv;base64,{data}">All points as CSV</a></p>'
     more = f"The first {LARGEST_TABLE} of {len(table)}." if len(table) > LARGEST_TABLE else ""
-    return [link, html.note(more) if more else "", html.table(columns, lines, left=(1,))]
+    words = [i for i, name in enumerate(columns) if not pd.api.types.is_numeric_dtype(table[name])]
+    return [link, html.note(more) if more else "", html.table(columns, lines, left=words)]
 
 
 def _number(value: Any) -> str:

@@ -1,6 +1,8 @@
 """Which parameter matters: Sobol indices of Saltelli designs, RBD-FAST and delta indices of other samples."""
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,6 +60,17 @@ def sensitivity(definition: Definition, table: pd.DataFrame, metric: str) -> lis
     )
 
 
+@contextmanager
+def _silence() -> Iterator[None]:
+    """No warnings of SALib, which sets filters and a format of its own for all of this process."""
+    before = warnings.formatwarning
+    try:
+        with warnings.catch_warnings(record=True):
+            yield
+    finally:
+        warnings.formatwarning = before
+
+
 def _problem(ranges: dict[str, Range]) -> dict[str, Any]:
     bounds = [[0.0, 1.0]] * len(ranges)
     return {"num_vars": len(ranges), "names": list(ranges), "bounds": bounds}
@@ -79,8 +92,7 @@ def _sobol(
                 f"{metric!r}: finish the study, or mend what fails"
             )
         values = values.reshape(-1, group)[whole].ravel()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with _silence():
         found = sobol.analyze(problem, values, calc_second_order=second, seed=0)
     table = pd.DataFrame(
         {
@@ -104,8 +116,7 @@ def _given_data(
     points, values = points[good], values[good]
     # ranks: the indices do not depend on the scale, and integer or log ranges are then alike
     unit = (np.argsort(np.argsort(points, axis=0, kind="stable"), axis=0) + 0.5) / count
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with _silence():
         fast = rbd_fast.analyze(problem, unit, values, seed=0)
         moment = delta.analyze(problem, unit, values, seed=0)
     names = problem["names"]

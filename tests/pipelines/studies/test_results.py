@@ -1,5 +1,7 @@
 """Results of studies: tables, files, differences, indices, the report."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -88,6 +90,28 @@ def test_indices_of_the_ishigami_function():
     ):
         with pytest.raises(InputError, match=message):
             sensitivity(*ishigami(design), "y")
+
+
+def test_indices_come_without_warnings_and_leave_those_of_others_alone():
+    one, table = ishigami({"method": "latin_hypercube", "samples": 100})
+    table["y"] = np.exp(table["y"])
+    before = warnings.formatwarning
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        sensitivity(one, table, "y")
+    assert [str(one.message) for one in said] == []
+    assert warnings.formatwarning is before
+
+
+def test_labels_of_many_values_are_some_of_them_cut_to_their_room(local):
+    kinds = [f"kind {i}" for i in range(10)] + ["much longer than there is room for"]
+    run_study(study(method="grid", parameters={"kind": kinds, "n": [1, 2]}), local, stage=POINT)
+    catalog = catalog_of(local)
+    plots = report(catalog, "s").split("Sensitivity")[0]
+    catalog.close()
+    for label in ("kind 0", "kind 4", "kind 8", "much l\u2026"):
+        assert f">{label}</text>" in plots
+    assert ">kind 1<" not in plots
 
 
 def test_the_report_shows_effects_and_indices(local):
