@@ -113,7 +113,7 @@ def _plot(
     )
     line = " ".join(f"{xs(a):.1f},{ys(b):.1f}" for a, b in zip(scale(centre), mean, strict=True))
     if ticks is None:
-        marks = [(scale(v), f"{v:.3g}") for v in (x.min(), x.max())]
+        marks = [(float(scale(v)), f"{v:.3g}") for v in (x.min(), x.max())]
     else:
         marks = _marks(ticks)
     below = "".join(
