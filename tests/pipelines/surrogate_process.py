@@ -16,6 +16,12 @@ _COMMAND = "import sys; from pipelines.command_line import main; sys.exit(main()
 _MARK = "PUSHFORWARD_KILLED_RUN"
 
 
+def _environment() -> dict[str, str]:
+    """That of a new terminal: runs in this process leave settings of Prefect behind."""
+    ours = ("PREFECT_", "PUSHFORWARD_")
+    return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+
+
 class Run:
     """One run with two workers in `project`; every process it starts carries its mark. Output goes to files
     beside the project, since a process that is left over would keep a pipe open.
@@ -31,7 +37,7 @@ class Run:
         with self._log.open("wb") as log:
             self.driver = subprocess.Popen(
                 [sys.executable, "-c", _COMMAND, "run", "surrogate", *options],
-                env={**os.environ, _MARK: str(self._log)},
+                env={**_environment(), _MARK: str(self._log)},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
