@@ -32,7 +32,7 @@ WRAPPED = {
         ("Catalog", "close"): "end",
     },
     "catalogs.reading": {("CheckedArray", "__getitem__"): "read inputs"},
-    "pipelines.cluster": {("Cluster", "_started"): "Dask start", ("Cluster", "close"): "end"},
+    "pipelines.cluster": {("Cluster", "client"): "Dask start", ("Cluster", "close"): "end"},
     "pipelines.parts": {("", "compute_part"): "parts read and written"},
     "pipelines.runner": {("Runner", "_parts"): "workers import and wait"},
     "pipelines.report_file": {("", "write_report"): "publish and join"},
