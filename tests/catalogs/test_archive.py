@@ -133,6 +133,17 @@ def test_an_artifact_moves_with_its_lineage(source, target, tmp_path):
     xr.testing.assert_identical(target.open(mesh), numbers(1, 2))
 
 
+@pytest.mark.parametrize("small", [-1, 2**16])
+def test_attributes_that_are_no_numbers_move_too(source, target, tmp_path, monkeypatch, small):
+    monkeypatch.setattr("catalogs.catalog.SMALL_BYTES", small)
+    given = numbers().assign_attrs(limit=float("nan"), most=float("inf"))
+    given["u"].attrs["bound"] = float("-inf")
+    key = put(source, given)
+    export_artifact(source, [key], tmp_path / "a.zip")
+    import_archive(target, tmp_path / "a.zip")
+    xr.testing.assert_identical(target.open(key).load(), given)
+
+
 def test_a_record_without_data_is_computed_like_any_other(source, target, tmp_path):
     mesh, _, model = fill(source)
     export_artifact(source, [model], tmp_path / "a.zip")
