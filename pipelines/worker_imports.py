@@ -2,10 +2,11 @@
 
 import distributed.nanny
 import netgen.meshing
+import pandera.xarray
 import scipy.stats
 import zarr
 
 import pipelines.parts
 import stages.registry
 
-__all__ = ["distributed", "netgen", "pipelines", "scipy", "stages", "zarr"]
+__all__ = ["distributed", "netgen", "pandera", "pipelines", "scipy", "stages", "zarr"]

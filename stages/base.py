@@ -2,23 +2,32 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
-from typing import Any
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandera.errors
-import pandera.xarray as pa
 import xarray as xr
 from pydantic import BaseModel, ConfigDict
 
 from kernels.errors import InputError
 from stages.variables import FIELD, PARAMETER, SCALAR, VARIABLES
 
+if TYPE_CHECKING:
+    import pandera.xarray as pa
+
 
 class StageConfig(BaseModel):
     """Base of every stage's config: immutable, and an unknown field is an error that names it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+@dataclass(frozen=True)
+class Schema:
+    """Vocabulary variables that a dataset must have, and those that are checked where it has them."""
+
+    names: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
 
 
 Progress = Callable[[int, int], None]
@@ -38,8 +47,8 @@ class Stage:
     name: str
     version: int
     config: type[StageConfig]
-    inputs: Mapping[str, pa.DatasetSchema]
-    output: pa.DatasetSchema
+    inputs: Mapping[str, Schema]
+    output: Schema
     run: Callable[..., xr.Dataset]
     split_over: str | None = None
     batch: int = 1
@@ -73,25 +82,39 @@ class Stage:
             validate(self.inputs[name], dataset, f"input {name!r} of stage {self.name!r}")
 
 
-def schema(*names: str, optional: tuple[str, ...] = ()) -> pa.DatasetSchema:
+def schema(*names: str, optional: tuple[str, ...] = ()) -> Schema:
     """Schema of the named vocabulary variables; further variables are allowed, those with a role are used."""
-    data_vars: dict[str, Any] = {name: _data_var(name, required=True) for name in names}
-    data_vars |= {name: _data_var(name, required=False) for name in optional}
+    for name in (*names, *optional):
+        VARIABLES[name]  # one that is not in the vocabulary is a mistake where it is written
+    return Schema(names, optional)
+
+
+@lru_cache(maxsize=256)
+def _checks(expected: Schema) -> "pa.DatasetSchema":
+    """The checks of a schema, made when the first dataset comes: a run that computes nothing needs none."""
+    import pandera.xarray as pa
+
+    data_vars: dict[str, Any] = {name: _data_var(name, required=True) for name in expected.names}
+    data_vars |= {name: _data_var(name, required=False) for name in expected.optional}
     return pa.DatasetSchema(data_vars=data_vars)
 
 
-def _data_var(name: str, required: bool) -> pa.DataVar:
+def _data_var(name: str, required: bool) -> "pa.DataVar":
+    import pandera.xarray as pa
+
     variable = VARIABLES[name]
     dtype = None if variable.dtype == "str" else variable.dtype
     units = None if variable.units == "1" else {"units": variable.units}
     return pa.DataVar(dtype=dtype, dims=variable.dims, attrs=units, required=required)
 
 
-def validate(expected: pa.DatasetSchema, dataset: xr.Dataset, what: str) -> None:
+def validate(expected: Schema, dataset: xr.Dataset, what: str) -> None:
     """Raise InputError listing every mismatch of dims, dtype, units and roles at once."""
+    import pandera.errors
+
     problems = _role_problems(dataset)
     try:
-        expected.validate(dataset, lazy=True)
+        _checks(expected).validate(dataset, lazy=True)
     except (pandera.errors.SchemaErrors, pandera.errors.SchemaError) as error:
         problems.append(_reasons(error))
     if problems:
