@@ -14,6 +14,16 @@ from pathlib import Path  # noqa: E402
 import pytest  # noqa: E402
 
 
+@pytest.fixture(autouse=True)
+def _no_settings_left():
+    """A run under Prefect sets variables of its process, which the next test would take for the user's."""
+    ours = ("PREFECT_", "PUSHFORWARD_")
+    before = {name for name in os.environ if name.startswith(ours)}
+    yield
+    for name in [name for name in os.environ if name.startswith(ours) and name not in before]:
+        del os.environ[name]
+
+
 @pytest.fixture(scope="session")
 def reference_data() -> Path:
     """Folder of real meshes and solutions; the test is skipped, with the reason, where it is absent."""
