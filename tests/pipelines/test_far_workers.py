@@ -3,41 +3,19 @@
 import os
 import subprocess
 import sys
-import urllib.request
 from pathlib import Path
 
 import numpy as np
 import pytest
 from fake_stages import PAIRS, SOURCE, TOTAL, SourceConfig, SumConfig, WorkConfig
 
-from catalogs.object_stores import object_store
 from kernels.errors import InputError
 from pipelines.runner import Runner
 from pipelines.settings import settings
 
 
 @pytest.fixture
-def store(monkeypatch):
-    """URL of a prefix in an S3 server of this process, which reaches others by the environment."""
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    for name, value in {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}", "AWS_ALLOW_HTTP": "true", "AWS_REGION": "us-east-1",
-        "AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "secret",
-    }.items():  # fmt: skip
-        monkeypatch.setenv(name, value)
-    urllib.request.urlopen(urllib.request.Request(f"http://{host}:{port}/far", method="PUT")).close()
-    object_store.cache_clear()
-    yield "s3://far/team"
-    object_store.cache_clear()
-    server.stop()
-
-
-@pytest.fixture
-def scheduler(store, tmp_path):
+def scheduler(bucket, tmp_path):
     """Address of a scheduler with two workers, in a process of their own that works in another folder."""
     here = Path(__file__).resolve()
     paths = os.pathsep.join([str(here.parent), str(here.parents[2])])
@@ -74,10 +52,10 @@ def surrogate_like(runner):
 
 @pytest.mark.xdist_group("workers")
 @pytest.mark.timeout(180)
-def test_far_workers_give_what_a_folder_gives(scheduler, store, postgres, tmp_path, monkeypatch):
+def test_far_workers_give_what_a_folder_gives(scheduler, bucket, postgres, tmp_path, monkeypatch):
     monkeypatch.setenv("FAKE_COUNTER", str(tmp_path / "counter"))
     monkeypatch.setattr("catalogs.catalog.SMALL_BYTES", -1)  # else so little would lie in the database
-    for name, value in {"DATABASE_URL": postgres(), "STORE_URL": store, "SCHEDULER": scheduler}.items():
+    for name, value in {"DATABASE_URL": postgres(), "STORE_URL": bucket, "SCHEDULER": scheduler}.items():
         monkeypatch.setenv(f"PUSHFORWARD_{name}", value)
     with Runner(settings(project=tmp_path / "far", quiet=True)) as runner:
         far = surrogate_like(runner)

@@ -2,41 +2,18 @@
 also when its driver was killed.
 """
 
-import urllib.request
-
 import pytest
 from killed_study import study
 from study_cases import catalog_of
 from study_processes import Driver, wrong_things
 from study_stages import POINT
 
-from catalogs.object_stores import object_store
 from pipelines.settings import settings
 from pipelines.studies.driver import run_study
 from pipelines.studies.results import result_table
 
 POINTS, SLEEP = 60, 0.02
 pytestmark = pytest.mark.xdist_group("workers")
-
-
-@pytest.fixture
-def bucket(monkeypatch):
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    for name, value in {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}", "AWS_ALLOW_HTTP": "true", "AWS_REGION": "us-east-1",
-        "AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "secret",
-    }.items():  # fmt: skip
-        monkeypatch.setenv(name, value)
-    request = urllib.request.Request(f"http://{host}:{port}/studies", method="PUT")
-    urllib.request.urlopen(request).close()
-    object_store.cache_clear()
-    yield "s3://studies/some/prefix"
-    object_store.cache_clear()
-    server.stop()
 
 
 def run(where):
