@@ -73,7 +73,7 @@ def as_torch(dataset: xr.Dataset, what: str) -> dict[str, Any]:
         import torch
     except ModuleNotFoundError as error:
         raise InputError(
-            f"{what} cannot be opened as tensors, torch is not installed: pip install 'pushforward[torch]'"
+            f"{what} cannot be opened as tensors, torch is not installed: pip install torch"
         ) from error
     return {
         str(name): torch.from_numpy(np.array(variable.values))

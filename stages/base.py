@@ -10,7 +10,7 @@ import xarray as xr
 from pydantic import BaseModel, ConfigDict
 
 from kernels.errors import InputError
-from stages.variables import FIELD, PARAMETER, SCALAR, VARIABLES
+from stages.variables import FIELD, INPUT, PARAMETER, SCALAR, VARIABLES
 
 if TYPE_CHECKING:
     import pandera.xarray as pa
@@ -132,8 +132,9 @@ def _role_problems(dataset: xr.Dataset) -> list[str]:
         role = variable.attrs.get("role")
         if role is None:
             continue
-        if role not in (FIELD, SCALAR, PARAMETER):
-            problems.append(f"{name!r} has role {role!r}, expected {FIELD!r}, {SCALAR!r} or {PARAMETER!r}")
+        if role not in (FIELD, SCALAR, PARAMETER, INPUT):
+            known = ", ".join(map(repr, (FIELD, SCALAR, PARAMETER, INPUT)))
+            problems.append(f"{name!r} has role {role!r}, expected one of {known}")
         if not np.issubdtype(variable.dtype, np.floating):
             problems.append(f"{name!r} with role {role!r} has dtype {variable.dtype}, expected a float")
         if "units" not in variable.attrs:

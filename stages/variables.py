@@ -3,11 +3,12 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-FIELD, SCALAR, PARAMETER = "field", "scalar", "parameter"
-"""Values of the attribute `role`: a nodal or cell field, an output on `sample`, an input on `sample`."""
+FIELD, SCALAR, PARAMETER, INPUT = "field", "scalar", "parameter", "input"
+"""Values of the attribute `role`: an output field, an output on `sample`, an input on `sample`, an input
+field."""
 
-TRAIN, TEST = 0, 1
-"""Values of `split`."""
+TRAIN, TEST, VALIDATION, CALIBRATION = 0, 1, 2, 3
+"""Values of `split`: what trains, what scores, what chooses, what intervals are scaled with."""
 
 OK, FAILED = 0, 1
 """Values of `status`."""
@@ -29,7 +30,10 @@ class Variable:
         return {"units": self.units, "long_name": self.meaning, **self.attrs}
 
 
-_SPLIT = {"flag_values": [TRAIN, TEST], "flag_meanings": "train test"}
+_SPLIT = {
+    "flag_values": [TRAIN, TEST, VALIDATION, CALIBRATION],
+    "flag_meanings": "train test validation calibration",
+}
 _STATUS = {"flag_values": [OK, FAILED], "flag_meanings": "ok failed"}
 
 _ALL = (
@@ -180,6 +184,14 @@ _ALL = (
         "largest standardised distance of the inputs to the training range",
     ),
     Variable("extrapolation", ("sample",), "int8", "1", "1 where the mesh is far from the training shapes"),
+    # --- operator learning
+    Variable("dirichlet", ("node",), "int8", "1", "1 where the outputs are prescribed"),
+    Variable("input_mean", ("input_channel",), "float64", "1", "training mean, in the channel's units"),
+    Variable("input_scale", ("input_channel",), "float64", "1", "training standard deviation"),
+    Variable("output_mean", ("output_channel",), "float64", "1", "training mean, in the channel's units"),
+    Variable("output_scale", ("output_channel",), "float64", "1", "training standard deviation"),
+    Variable("parameter_mean", ("parameter_channel",), "float64", "1", "training mean"),
+    Variable("parameter_scale", ("parameter_channel",), "float64", "1", "training standard deviation"),
 )
 
 VARIABLES: dict[str, Variable] = {variable.name: variable for variable in _ALL}

@@ -1,0 +1,97 @@
+"""Settings of every operator family, free of torch so that a config is checked at once: one explicit list."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Padding = Literal["zeros", "reflect", "circular"]
+"""Boundary condition of a stencil: Dirichlet, Neumann, periodic."""
+
+
+@dataclass(frozen=True)
+class MgnoSettings:
+    """Multigrid neural operator.
+
+    channels, layers: width and depth. levels: grids of the cycle at the training resolution. pre, post:
+    smoothing steps on the way down and up; coarsest: steps on the coarsest grid. padding: None takes the
+    signature's boundary. as_published: levels bound to the array, stencils that do not know h.
+    """
+
+    channels: int = 24
+    layers: int = 4
+    levels: int = 4
+    pre: int = 1
+    post: int = 0
+    coarsest: int = 1
+    padding: Padding | None = None
+    as_published: bool = False
+
+
+@dataclass(frozen=True)
+class DeepOnetSettings:
+    """Branch and trunk networks: width, depth, number of products a channel."""
+
+    width: int = 128
+    depth: int = 4
+    products: int = 64
+
+
+@dataclass(frozen=True)
+class MultiOnetSettings:
+    """As DeepOnetSettings; averaged: how many of the last layers are summed with weights."""
+
+    width: int = 128
+    depth: int = 5
+    averaged: int = 4
+
+
+@dataclass(frozen=True)
+class SponSettings:
+    """Structure-preserving operator network on finite element spaces."""
+
+    degree: Literal[1, 2] = 1
+    width: int = 32
+    rounds: int = 4
+    processor: Literal["message_passing", "multigrid"] = "multigrid"
+    levels: int = 3
+
+
+@dataclass(frozen=True)
+class FnoSettings:
+    """Fourier neural operator of the library neuraloperator."""
+
+    modes: int = 12
+    width: int = 32
+    layers: int = 4
+
+
+@dataclass(frozen=True)
+class KernelRidgeSettings:
+    """Kernel ridge regression between flattened fields; None: chosen on the validation part."""
+
+    kernel: Literal["rbf", "matern"] = "rbf"
+    length: float | None = None
+    ridge: float | None = None
+
+
+@dataclass(frozen=True)
+class LinearSettings:
+    """Ridge regression between flattened fields; None: chosen on the validation part."""
+
+    ridge: float | None = None
+
+
+@dataclass(frozen=True)
+class MeanSettings:
+    """Mean of the training outputs: the bar under every bar."""
+
+
+SETTINGS: dict[str, type] = {
+    "mgno": MgnoSettings,
+    "deeponet": DeepOnetSettings,
+    "multionet": MultiOnetSettings,
+    "spon": SponSettings,
+    "fno": FnoSettings,
+    "kernel_ridge": KernelRidgeSettings,
+    "linear": LinearSettings,
+    "mean": MeanSettings,
+}
