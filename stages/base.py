@@ -1,6 +1,6 @@
 """What every stage is: a frozen config, named schemas and one pure function over datasets."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
@@ -40,6 +40,8 @@ class Stage:
 
     split_over names the input that the runner may cut along `sample`; then for any cut
     run(concat(parts)) == concat(run(part)), and `batch` samples make one part. None: never cut.
+    several: declared inputs that come any number of times as "<name>.<label>", the label any text, and reach
+    `run` under these names as **keywords; at least one unless the input is optional.
     reports: `run` takes the keyword `progress`, a Progress or None, and calls it while it works, which
     changes no number; see `reporting_to`. Raise `version` whenever the numbers that `run` returns change.
     """
@@ -55,6 +57,12 @@ class Stage:
     literature: tuple[str, ...] = ()
     optional: tuple[str, ...] = field(default=())
     reports: bool = False
+    several: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        wrong = [name for name in self.several if name not in self.inputs or name == self.split_over]
+        if wrong:
+            raise ValueError(f"stage {self.name!r}: several {wrong} must be declared inputs, and not be cut")
 
     def __call__(self, config: StageConfig, **datasets: xr.Dataset) -> xr.Dataset:
         """Check the inputs, run, check the output."""
@@ -71,15 +79,32 @@ class Stage:
 
     def check_inputs(self, datasets: Mapping[str, xr.Dataset]) -> None:
         """Raise InputError where an input is missing, unknown or does not fit its schema."""
-        missing = sorted(set(self.inputs) - set(datasets) - set(self.optional))
-        unknown = sorted(set(datasets) - set(self.inputs))
-        if missing or unknown:
-            raise InputError(
-                f"stage {self.name!r} takes the inputs {sorted(self.inputs)}; "
-                f"missing: {missing or 'none'}, unknown: {unknown or 'none'}"
-            )
+        problem = self.misnamed(datasets)
+        if problem:
+            raise InputError(problem)
         for name, dataset in datasets.items():
-            validate(self.inputs[name], dataset, f"input {name!r} of stage {self.name!r}")
+            expected = self.inputs[self.declared(name) or name]
+            validate(expected, dataset, f"input {name!r} of stage {self.name!r}")
+
+    def declared(self, name: str) -> str | None:
+        """The declared input that an input of this name is, "members" of "members.a"; None: it is none."""
+        head, _, label = name.partition(".")
+        if head in self.several:
+            return head if label else None
+        return name if name in self.inputs else None
+
+    def misnamed(self, names: Iterable[str]) -> str:
+        """What is missing or unknown among the names of given inputs, in words; empty where nothing is."""
+        given = {name: self.declared(name) for name in names}
+        missing = sorted(set(self.inputs) - set(given.values()) - set(self.optional))
+        unknown = sorted(name for name, found in given.items() if found is None)
+        if not (missing or unknown):
+            return ""
+        known = sorted(f"{name}.<label>" if name in self.several else name for name in self.inputs)
+        return (
+            f"stage {self.name!r} takes the inputs {known}; "
+            f"missing: {missing or 'none'}, unknown: {unknown or 'none'}"
+        )
 
 
 def schema(*names: str, optional: tuple[str, ...] = ()) -> Schema:

@@ -56,11 +56,9 @@ def _step(name: str, given: Source, used: Mapping[str, str]) -> Step:
     if given.stage not in STAGES:
         raise InputError(f"input {name!r}: there is no stage {given.stage!r}; there are: {', '.join(STAGES)}")
     stage = STAGES[given.stage]
-    if set(used) != set(stage.inputs):
-        raise InputError(
-            f"input {name!r}: stage {stage.name!r} takes the inputs {sorted(stage.inputs)}, got "
-            f"{sorted(used)}: give every one of them"
-        )
+    problem = stage.misnamed(used)
+    if problem:
+        raise InputError(f"input {name!r}: {problem}, got {sorted(used)}: give every one of them")
     try:
         config = stage.config.model_validate(dict(section_of(stage, given.config)))
     except ValidationError as error:

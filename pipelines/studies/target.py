@@ -77,19 +77,15 @@ class Target:
         for name in names:
             if name.startswith(INPUTS):
                 known = sorted(self.stage.inputs) if self.stage else []
-                if name.removeprefix(INPUTS) not in known:
+                if self.stage is None or self.stage.declared(name.removeprefix(INPUTS)) is None:
                     raise InputError(f"parameter {name!r} is no input of {self.name!r}; it has {known}")
             else:
                 _filled(self.base, {name: None})
         if self.stage is not None:
             given = {n.removeprefix(INPUTS) for n in names if n.startswith(INPUTS)} | set(self.inputs)
-            missing = sorted(set(self.stage.inputs) - given - set(self.stage.optional))
-            unknown = sorted(given - set(self.stage.inputs))
-            if missing or unknown:
-                raise InputError(
-                    f"stage {self.name!r} takes the inputs {sorted(self.stage.inputs)}; missing: "
-                    f"{missing or 'none'}, unknown: {unknown or 'none'}: name their addresses in [inputs]"
-                )
+            problem = self.stage.misnamed(given)
+            if problem:
+                raise InputError(f"{problem}: name their addresses in [inputs]")
 
 
 def target_of(study: Definition, catalog: Catalog | None, stage: Stage | None = None) -> Target:
