@@ -100,7 +100,7 @@ def _grid(dataset: xr.Dataset, axes: Sequence[str]) -> tuple[np.ndarray, ...]:
     for axis in axes:
         if axis not in dataset.coords:
             raise InputError(f"axis {axis!r} has no coordinate: give its positions and units")
-        values = np.asarray(dataset[axis].values, dtype=np.float64)
+        values = np.array(dataset[axis].values, dtype=np.float64)
         if values.size > 1 and not (np.diff(values) > 0.0).all():
             raise InputError(f"the coordinate of axis {axis!r} does not rise: sort the data along it")
         grid.append(values)

@@ -10,6 +10,9 @@ field."""
 TRAIN, TEST, VALIDATION, CALIBRATION = 0, 1, 2, 3
 """Values of `split`: what trains, what scores, what chooses, what intervals are scaled with."""
 
+LEFT_OUT = -1
+"""Value of `split` for a sample that belongs to no part: a copy of another, or a case that failed."""
+
 OK, FAILED = 0, 1
 """Values of `status`."""
 
@@ -186,6 +189,7 @@ _ALL = (
     Variable("extrapolation", ("sample",), "int8", "1", "1 where the mesh is far from the training shapes"),
     # --- operator learning
     Variable("dirichlet", ("node",), "int8", "1", "1 where the outputs are prescribed"),
+    Variable("content", ("sample",), "str", "1", "digest of the inputs, parameters and mesh of the sample"),
     Variable("input_mean", ("input_channel",), "float64", "1", "training mean, in the channel's units"),
     Variable("input_scale", ("input_channel",), "float64", "1", "training standard deviation"),
     Variable("output_mean", ("output_channel",), "float64", "1", "training mean, in the channel's units"),
