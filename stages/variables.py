@@ -196,6 +196,16 @@ _ALL = (
     Variable("output_scale", ("output_channel",), "float64", "1", "training standard deviation"),
     Variable("parameter_mean", ("parameter_channel",), "float64", "1", "training mean"),
     Variable("parameter_scale", ("parameter_channel",), "float64", "1", "training standard deviation"),
+    Variable(
+        "weights", ("member", "weight"), "float64", "1", "all tensors of an operator, flattened, joined"
+    ),
+    Variable("tensor_name", ("tensor",), "str", "1", "name of each tensor"),
+    Variable("tensor_shape", ("tensor",), "str", "1", "its shape, numbers divided by commas"),
+    Variable("tensor_dtype", ("tensor",), "str", "1", "its precision, in which the numbers are exact"),
+    Variable("seed", ("member",), "int64", "1", "from which weights and order of the samples were drawn"),
+    Variable("train_loss", ("member", "epoch"), "float64", "1", "mean loss over the batches of an epoch"),
+    Variable("validation_error", ("member", "epoch"), "float64", "1", "relative L2 of the validation part"),
+    Variable("epoch_seconds", ("member", "epoch"), "float64", "s", "time of an epoch, without validation"),
 )
 
 VARIABLES: dict[str, Variable] = {variable.name: variable for variable in _ALL}
