@@ -135,15 +135,14 @@ class Samples:
         numbers = self._stack(part, self.names.parameters, "parameter", 1)
         if numbers is None:
             numbers = np.empty((part.sizes["sample"], 0))
-        grids = [tuple(torch.from_numpy(axis.copy()) for axis in g) for g in self._grids]
+        grid, out_grid = (
+            tuple(torch.from_numpy(axis.copy()) for axis in axes)
+            for axes in (self.signature.grid, self.signature.out_grid)
+        )
         return Batch(
             torch.from_numpy(a), None if u is None else torch.from_numpy(u), torch.from_numpy(numbers),
-            *grids, mesh_batch(part) if is_mesh(part) else None,
+            grid, out_grid, mesh_batch(part) if is_mesh(part) else None,
         )  # fmt: skip
-
-    @property
-    def _grids(self) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
-        return self.signature.grid, self.signature.out_grid
 
     def _nothing(self, part: xr.Dataset) -> np.ndarray:
         if is_mesh(part):
