@@ -54,7 +54,7 @@ def _default_parameters() -> dict[str, ParameterRange]:
 
 
 class DesignConfig(StageConfig):
-    """Parameters and their ranges, number of train and test samples, method and seed."""
+    """Parameters and their ranges, maybe none (`{}`), number of train and test samples, method and seed."""
 
     parameters: dict[str, ParameterRange] = Field(default_factory=_default_parameters)
     train: int = Field(default=500, ge=0)
@@ -65,19 +65,17 @@ class DesignConfig(StageConfig):
     @field_validator("parameters")
     @classmethod
     def _named(cls, parameters: dict[str, ParameterRange]) -> dict[str, ParameterRange]:
-        reserved = {"sample_name", "split", "sample", "status", "reason"}
+        reserved = ["sample_name", "split", "sample", "status", "reason"]
         wrong = [name for name in parameters if not name.isidentifier() or name in reserved]
-        if wrong or not parameters:
-            raise ValueError(
-                f"parameter names {wrong or 'none'}, expected at least one identifier: rename them"
-            )
+        if wrong:
+            raise ValueError(f"parameter names {wrong}, expected identifiers, not {reserved}: rename them")
         return parameters
 
     @model_validator(mode="after")
     def _countable(self) -> "DesignConfig":
         if self.train + self.test == 0:
             raise ValueError("train and test are both 0, expected at least one sample: raise one of them")
-        if self.method == "grid":
+        if self.method == "grid" and self.parameters:
             dims = len(self.parameters)
             if self.train and _levels(self.train, dims) ** dims != self.train:
                 near = [max(_levels(self.train, dims) + k, 1) ** dims for k in (0, 1)]
@@ -97,8 +95,8 @@ def _levels(count: int, dims: int) -> int:
 
 def _unit_points(method: str, count: int, dims: int, seed: np.random.SeedSequence) -> np.ndarray:
     """Points (count, dims) in the unit cube."""
-    if count == 0:
-        return np.empty((0, dims))
+    if count == 0 or dims == 0:
+        return np.empty((count, dims))
     if method == "grid":
         k = _levels(count, dims)
         axis = np.linspace(0.0, 1.0, k) if k > 1 else np.array([0.5])

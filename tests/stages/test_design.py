@@ -64,7 +64,7 @@ def test_seed_decides():
         ({"method": "grid", "train": 10}, r"train is 10 with method 'grid' in 2 parameters.*\[9, 16\]"),
         ({"parameters": {"a": {"low": 2.0, "high": 1.0}}}, "expected low < high"),
         ({"parameters": {"a": {"low": 0.0, "high": 1.0, "scale": "log"}}}, "with scale 'log'"),
-        ({"parameters": {}}, "expected at least one identifier"),
+        ({"parameters": {"two words": {"low": 0.0, "high": 1.0}}}, "expected identifiers"),
         ({"parameters": {"split": {"low": 0.0, "high": 1.0}}}, "parameter names"),
         ({"train": 0, "test": 0}, "train and test are both 0"),
         ({"tarin": 3}, "tarin"),
@@ -73,3 +73,11 @@ def test_seed_decides():
 def test_wrong_configs_are_named(changes, match):
     with pytest.raises(ValidationError, match=match):
         config(**changes)
+
+
+@pytest.mark.parametrize("method", ["sobol", "latin_hypercube", "grid"])
+def test_a_design_without_parameters_is_names_and_split_alone(method):
+    design = STAGE(config(parameters={}, method=method))
+    assert set(design.data_vars) == {"sample_name", "split"}
+    assert design.sizes["sample"] == 14
+    assert int(design["split"].sum()) == 4

@@ -1,0 +1,1 @@
+"""Random fields and pseudo-spectral solvers of periodic problems."""

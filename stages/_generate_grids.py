@@ -1,0 +1,137 @@
+"""Problems of the stage `generate` on tensor grids: coefficients and solvers, sample by sample."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import numpy as np
+import xarray as xr
+
+from kernels.elliptic import coefficients
+from kernels.elliptic.finite_volumes import cell_centres, solve_darcy
+from kernels.errors import InputError
+from kernels.fields.random_fields import Covariance, draw
+from stages._generate_base import Number, Problem, Samples, Setting
+from stages.variables import FIELD, INPUT
+
+Solve = Callable[[Setting, Mapping[str, float], np.random.Generator], tuple[np.ndarray, np.ndarray]]
+"""Input and output of a sample on the grid that is handed out."""
+
+
+def _field_numbers(tau: float, alpha: float, scale: float) -> dict[str, Number]:
+    return {
+        "tau": Number(tau, "inverse length in the covariance scale^2 (-Laplace + tau^2)^(-alpha)"),
+        "alpha": Number(alpha, "smoothness in the covariance"),
+        "scale": Number(scale, "size in the covariance"),
+    }
+
+
+_SOURCE = {"source": Number(1.0, "right side f", above=-np.inf)}
+
+
+def _odd(setting: Setting) -> None:
+    """Cell centres nest by odd factors only."""
+    if setting.refine % 2 == 0:
+        raise InputError(
+            f"refine is {setting.refine}, expected an odd number, since cell centres of a grid are among "
+            f"those of a grid 1, 3, 5 ... times finer: use {setting.refine + 1}"
+        )
+    if setting.times or setting.time_step is not None:
+        raise InputError("times or time_step are given, but the problem has no time: drop them")
+
+
+def _centres(setting: Setting) -> np.ndarray:
+    return cell_centres(setting.refine * setting.resolution)
+
+
+def _coarse(values: np.ndarray, setting: Setting) -> np.ndarray:
+    """The values at the cell centres of the grid that is handed out."""
+    return values[(slice(setting.refine // 2, None, setting.refine),) * values.ndim]
+
+
+def _darcy(
+    coefficient: Callable[[Setting, Mapping[str, float], np.random.Generator], np.ndarray],
+    setting: Setting,
+    numbers: Mapping[str, float],
+    random: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray]:
+    a = coefficient(setting, numbers, random)
+    return _coarse(a, setting), _coarse(solve_darcy(a, numbers["source"]), setting)
+
+
+def _gaussian(setting: Setting, numbers: Mapping[str, float], random: np.random.Generator) -> np.ndarray:
+    covariance = Covariance("neumann", 2, numbers["tau"], numbers["alpha"], numbers["scale"], setting.modes)
+    return draw(covariance, random).at(_centres(setting), _centres(setting))
+
+
+def _smooth(setting: Setting, numbers: Mapping[str, float], random: np.random.Generator) -> np.ndarray:
+    return coefficients.log_normal(_gaussian(setting, numbers, random), numbers["amplitude"])
+
+
+def _rough(setting: Setting, numbers: Mapping[str, float], random: np.random.Generator) -> np.ndarray:
+    return coefficients.two_valued(_gaussian(setting, numbers, random), numbers["low"], numbers["contrast"])
+
+
+def _multiscale(setting: Setting, numbers: Mapping[str, float], random: np.random.Generator) -> np.ndarray:
+    x = _centres(setting)
+    return coefficients.multiscale(x, x, setting.modes, random)
+
+
+def _build(
+    solve: Solve, boundary: str, dimension: int, names: tuple[tuple[str, str], tuple[str, str]],
+    setting: Setting, samples: Samples,
+) -> xr.Dataset:  # fmt: skip
+    """The data set on a grid; names: name and meaning of the input, then of the output."""
+    pairs = []
+    for i, name in enumerate(samples.names):
+        try:
+            pairs.append(solve(setting, samples.values[i], samples.random(i)))
+        except InputError as error:
+            raise InputError(f"sample {name}: {error}") from error
+    axes = [f"x{k + 1}" for k in range(dimension)]
+    cells = boundary != "periodic"
+    x = cell_centres(setting.resolution) if cells else np.arange(setting.resolution) / setting.resolution
+    coords: dict[str, xr.Variable] = {
+        axis: xr.Variable((axis,), x, {"units": "1", "long_name": f"position along axis {k + 1}"})
+        for k, axis in enumerate(axes)
+    }
+    out_axes = list(axes)
+    if len(setting.times) > 1:
+        coords["time"] = xr.Variable(("time",), np.array(setting.times), {"units": "1", "long_name": "time"})
+        out_axes.insert(0, "time")
+    data = {}
+    for k, (role, dims) in enumerate(((INPUT, axes), (FIELD, out_axes))):
+        name, meaning = names[k]
+        values = np.stack([pair[k] for pair in pairs])
+        data[name] = xr.Variable(
+            ("sample", *dims), values, {"role": role, "units": "1", "long_name": meaning}
+        )
+    return xr.Dataset(data, coords=coords, attrs={"boundary": boundary})
+
+
+def _darcy_problem(
+    coefficient: Callable[[Setting, Mapping[str, float], np.random.Generator], np.ndarray],
+    numbers: Mapping[str, Number],
+    modes: int,
+    *literature: str,
+) -> Problem:
+    names = (("permeability", "coefficient a"), ("pressure", "solution u of -div(a grad u) = f"))
+    build = partial(_build, partial(_darcy, coefficient), "dirichlet", 2, names)
+    return Problem({**numbers, **_SOURCE}, modes, _odd, build, literature=literature)
+
+
+PROBLEMS: dict[str, Problem] = {
+    "darcy_smooth": _darcy_problem(
+        _smooth, {"amplitude": Number(3.0, "factor of the random field in the exponent"),
+                  **_field_numbers(3.0, 2.0, 3.0)}, 64,
+    ),
+    "darcy_rough": _darcy_problem(
+        _rough, {"low": Number(3.0, "smaller value of the coefficient"),
+                 "contrast": Number(4.0, "larger over smaller value"), **_field_numbers(3.0, 2.0, 3.0)}, 64,
+        "Z. Li et al., Fourier neural operator for parametric partial differential equations, ICLR 2021",
+    ),
+    "darcy_multiscale": _darcy_problem(
+        _multiscale, {}, 6,
+        "X. Liu, B. Xu, S. Cao, L. Zhang, Mitigating spectral bias for the multiscale operator learning, "
+        "J. Comput. Phys. 506, 2024",
+    ),
+}  # fmt: skip

@@ -1,0 +1,131 @@
+import numpy as np
+import pytest
+import xarray as xr
+from pydantic import ValidationError
+
+from kernels.errors import InputError
+from stages.base import by_role
+from stages.design import STAGE as DESIGN
+from stages.design import DesignConfig
+from stages.generate import PROBLEMS, STAGE, GenerateConfig
+from stages.ragged import concat, take
+
+FAST = {
+    "darcy_smooth": {"resolution": 8},
+    "darcy_rough": {"resolution": 8},
+    "darcy_multiscale": {"resolution": 12, "modes": 3},
+}
+"""A setting of every problem that takes milliseconds."""
+
+
+def design(count: int = 3, **parameters: tuple[float, float]) -> xr.Dataset:
+    ranges = {name: {"low": low, "high": high} for name, (low, high) in parameters.items()}
+    return DESIGN(DesignConfig.model_validate({"parameters": ranges, "train": count, "test": 1}))
+
+
+def generate(problem: str, samples: xr.Dataset, **changes: object) -> xr.Dataset:
+    config = GenerateConfig.model_validate({"problem": problem, **FAST[problem], **changes})
+    return STAGE(config, design=samples)
+
+
+def test_every_problem_is_tested_here():
+    assert set(FAST) == set(PROBLEMS)
+
+
+@pytest.mark.parametrize("problem", FAST)
+def test_roles_units_and_coordinates(problem):
+    data = generate(problem, design())
+    assert len(by_role(data, "input")) >= 1
+    assert len(by_role(data, "field")) >= 1
+    assert list(data["sample_name"].values) == ["case-00000", "case-00001", "case-00002", "test-00000"]
+    assert list(data["split"].values) == [0, 0, 0, 1]
+    for name in (*by_role(data, "input"), *by_role(data, "field")):
+        assert np.isfinite(data[name].values).all()
+        assert data[name].attrs["units"]
+        for axis in data[name].dims[1:]:
+            assert np.all(np.diff(data[axis].values) > 0.0)
+            assert data[axis].attrs["units"] == "1"
+
+
+@pytest.mark.parametrize("problem", FAST)
+def test_neither_cut_nor_order_nor_count_nor_company_changes_a_sample(problem):
+    samples = design(4)
+    whole = generate(problem, samples)
+    parts = [generate(problem, take(samples, rows)) for rows in ([0, 1], [2], [3, 4])]
+    xr.testing.assert_identical(concat(parts), whole)
+    backwards = generate(problem, take(samples, [4, 2, 0]))
+    xr.testing.assert_identical(backwards, take(whole, [4, 2, 0]))
+    xr.testing.assert_identical(take(generate(problem, design(2)), [0, 1]), take(whole, [0, 1]))
+
+
+@pytest.mark.parametrize("problem", FAST)
+def test_the_seed_and_the_name_decide(problem):
+    samples = design(1)
+    first, again = generate(problem, samples), generate(problem, samples, seed=1)
+    name = (*by_role(first, "input"), *by_role(first, "field"))[0]
+    if first[name].dims[0] == "sample":
+        assert np.abs(first[name].values[0] - first[name].values[1]).max() > 1e-3
+    assert np.abs(first[name].values - again[name].values).max() > 1e-3
+
+
+@pytest.mark.parametrize("problem", ["darcy_smooth", "darcy_rough"])
+def test_other_resolutions_show_the_same_functions(problem):
+    samples = design(2)
+    coarse, fine = generate(problem, samples, refine=9), generate(problem, samples, resolution=24)
+    np.testing.assert_allclose(fine["x1"].values[1::3], coarse["x1"].values, rtol=1e-14)
+    for name in ("permeability", "pressure"):
+        inside = fine[name].values[:, 1::3, 1::3]
+        np.testing.assert_allclose(inside, coarse[name].values, rtol=1e-7)
+
+
+def test_refinement_brings_the_solution_nearer_to_the_truth():
+    samples = design(1)
+    found = [generate("darcy_smooth", samples, refine=r)["pressure"].values for r in (1, 3, 9, 27)]
+    errors = [np.abs(u - found[-1]).max() for u in found[:-1]]
+    assert errors[0] > 6.0 * errors[1] > 30.0 * errors[2]
+
+
+def test_parameters_of_the_design_and_constants_are_used():
+    samples = design(2, contrast=(2.0, 40.0))
+    data = generate("darcy_rough", samples, constants={"low": 0.5})
+    assert by_role(data, "parameter") == ["contrast"]
+    for i, contrast in enumerate(data["contrast"].values):
+        np.testing.assert_allclose(np.unique(data["permeability"].values[i]), [0.5, 0.5 * contrast])
+    double = generate("darcy_rough", samples, constants={"low": 0.5, "source": 2.0})
+    np.testing.assert_allclose(double["pressure"], 2.0 * data["pressure"], rtol=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("problem", "changes", "parameters", "match"),
+    [
+        ("darcy_smooth", {"refine": 2}, {}, "refine is 2, expected an odd number.*use 3"),
+        ("darcy_smooth", {"times": [1.0]}, {}, "the problem has no time"),
+        ("darcy_smooth", {"constants": {"tua": 1.0}}, {}, r"\['tua'\] are no numbers of the problem"),
+        ("darcy_smooth", {}, {"load": (1.0, 2.0)}, r"\['load'\] are no numbers of the problem.*'amplitude'"),
+        ("darcy_rough", {"constants": {"contrast": -1.0}}, {}, r"contrast \(larger over.*is -1, expected"),
+        ("darcy_rough", {}, {"contrast": (-1.0, 2.0)}, "contrast .* expected a number above 0"),
+        ("darcy_rough", {"constants": {"tau": 1.0}}, {"tau": (1.0, 2.0)}, "in the design and in constants"),
+        ("darcy_rough", {"constants": {"alpha": 1.0}}, {}, "sample case-00000: alpha is 1, expected above 1"),
+        ("darcy_multiscale", {"modes": 6}, {}, "36 cells along x1.*expected at least 288"),
+    ],
+)
+def test_bad_settings_are_refused(problem, changes, parameters, match):
+    with pytest.raises(InputError, match=match):
+        generate(problem, design(**parameters), **changes)
+
+
+def test_wrong_units_and_names_that_come_twice_are_refused():
+    samples = design(contrast=(2.0, 4.0))
+    samples["contrast"].attrs["units"] = "m"
+    with pytest.raises(InputError, match="'contrast' has units 'm', expected '1'"):
+        generate("darcy_rough", samples)
+    with pytest.raises(InputError, match=r"sample names \['case-00000'\] come twice"):
+        generate("darcy_rough", take(design(), [0, 0]))
+
+
+@pytest.mark.parametrize(
+    "changes", [{"problem": "stokes"}, {"resolution": 3}, {"refine": 0}, {"time_step": 0}]
+)
+def test_wrong_configs_are_refused(changes):
+    with pytest.raises(ValidationError, match=next(iter(changes))):
+        GenerateConfig.model_validate(changes)
