@@ -40,8 +40,9 @@ def run(config: StageConfig, *, design: xr.Dataset) -> xr.Dataset:
     field), rough (its sign picks one of two values) or multiscale (product of waves); finite volumes of
     second order on `refine` times the resolution. A sample is drawn from the seed and its name alone, as a
     function: the same name at another resolution, in another cut or order, is the same sample. Numbers of a
-    problem are the design's parameters where they have their name, else `constants`, else the problem's own. Output: the
-    design's variables, one variable of role input, one of role field, axis coordinates, attribute `boundary`.
+    problem are the design's parameters where they have their name, else `constants`, else the problem's own.
+    Output: the design's variables, one variable of role input, one of role field, axis coordinates, attribute
+    `boundary`.
     Raises InputError, before anything is solved, for numbers that the problem does not have or cannot take.
     """
     if not isinstance(config, GenerateConfig):
