@@ -13,7 +13,8 @@ class MgnoSettings:
 
     channels, layers: width and depth. levels: grids of the cycle at the training resolution. pre, post:
     smoothing steps on the way down and up; coarsest: steps on the coarsest grid. padding: None takes the
-    signature's boundary. as_published: levels bound to the array, stencils that do not know h.
+    signature's boundary. scaled: stencils above the training grid are scaled with h^2. as_published: levels
+    bound to the array, stencils that do not know h.
     """
 
     channels: int = 24
@@ -23,6 +24,7 @@ class MgnoSettings:
     post: int = 0
     coarsest: int = 1
     padding: Padding | None = None
+    scaled: bool = True
     as_published: bool = False
 
 

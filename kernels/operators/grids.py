@@ -1,0 +1,76 @@
+"""Interpolation between tensor grids, one axis after the other, and what a grid's coordinates say of it."""
+
+from functools import lru_cache
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kernels.errors import InputError
+
+Order = Literal["linear", "cubic"]
+
+
+def interpolate(
+    values: Tensor, source: tuple[Tensor, ...], target: tuple[Tensor, ...], order: Order = "linear"
+) -> Tensor:
+    """Values on the target grid from those on the source grid: a tensor product of Lagrange polynomials.
+
+    values (..., *source); the polynomial of degree 1 or 3 runs through the nearest 2 or 4 points of an axis
+    and goes on beyond its ends, so points that coincide keep their values and polynomials of that degree are
+    exact (to round-off). Any rising coordinates. Raises InputError where the shapes do not fit.
+    """
+    given = tuple(values.shape[values.dim() - len(source) :])
+    wanted = tuple(len(axis) for axis in source)
+    if given != wanted or len(source) != len(target):
+        raise InputError(
+            f"values have the grid {given}, their coordinates {wanted}, the target has {len(target)} axes; "
+            "expected the same: pass the coordinates of the values"
+        )
+    first = values.dim() - len(source)
+    for i, (old, new) in enumerate(zip(source, target, strict=True)):
+        if same_axis(old, new):
+            continue
+        matrix = interpolation_matrix(old, new, order).to(values)
+        values = torch.movedim(torch.movedim(values, first + i, -1) @ matrix.T, -1, first + i)
+    return values
+
+
+def same_axis(one: Tensor, other: Tensor) -> bool:
+    """Whether two axes are the same up to round-off of their coordinates."""
+    if one.shape != other.shape:
+        return False
+    return bool(torch.allclose(one.double(), other.double(), rtol=0.0, atol=1e-6 * spacing(one)))
+
+
+def same_grid(one: tuple[Tensor, ...], other: tuple[Tensor, ...]) -> bool:
+    """Whether all axes are the same."""
+    return len(one) == len(other) and all(map(same_axis, one, other))
+
+
+def spacing(axis: Tensor) -> float:
+    """Mean distance of the points of an axis; 1 where it has one point."""
+    return float(axis[-1] - axis[0]) / (len(axis) - 1) if len(axis) > 1 else 1.0
+
+
+def interpolation_matrix(source: Tensor, target: Tensor, order: Order = "linear") -> Tensor:
+    """Matrix (target points, source points), float64, of `interpolate` along one axis."""
+    return _matrix(tuple(source.double().tolist()), tuple(target.double().tolist()), order)
+
+
+@lru_cache(maxsize=64)
+def _matrix(source: tuple[float, ...], target: tuple[float, ...], order: Order) -> Tensor:
+    x, y = np.array(source), np.array(target)
+    count = min(2 if order == "linear" else 4, len(x))
+    start = np.clip(np.searchsorted(x, y, side="right") - count // 2, 0, len(x) - count)
+    picked = start[:, None] + np.arange(count)
+    nodes = x[picked]
+    weights = np.ones_like(nodes)
+    for j in range(count):
+        for k in range(count):
+            if k != j:
+                weights[:, j] *= (y - nodes[:, k]) / (nodes[:, j] - nodes[:, k])
+    matrix = np.zeros((len(y), len(x)))
+    np.put_along_axis(matrix, picked, weights, axis=1)
+    return torch.from_numpy(matrix)
