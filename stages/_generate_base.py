@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import xarray as xr
@@ -35,15 +36,17 @@ class Setting:
 class Problem:
     """A problem on a grid or on meshes.
 
-    numbers: those that a design or `constants` may give. times: where the solution evolves, when it is given
-    out by default. modes: default. check: refuses a setting before any work. build: the variables of all
-    samples but those of the design, with their coordinates and attributes.
+    numbers: those that a design or `constants` may give. check: refuses a setting before any work. build: the
+    variables of all samples but those of the design, with their coordinates and attributes. modes,
+    resolution, refine: defaults; times: likewise, where the solution evolves.
     """
 
     numbers: Mapping[str, Number]
-    modes: int
     check: Callable[[Setting], None]
     build: Callable[[Setting, "Samples"], xr.Dataset]
+    modes: int
+    resolution: int = 64
+    refine: int = 3
     times: tuple[float, ...] = ()
     literature: tuple[str, ...] = ()
 
@@ -60,6 +63,22 @@ class Samples:
         """Generator of a sample: of the seed and its name alone, so no order or cut has a say in it."""
         digest = hashlib.blake2b(self.names[i].encode(), digest_size=16).digest()
         return np.random.default_rng(np.random.SeedSequence([self.seed, *np.frombuffer(digest, np.uint32)]))
+
+
+Result = TypeVar("Result")
+
+
+def at_once(
+    samples: Samples, solve: Callable[[Mapping[str, float], np.random.Generator], Result]
+) -> list[Result]:
+    """`solve(numbers, random)` of every sample; an InputError comes with the name of its sample."""
+    results = []
+    for i, name in enumerate(samples.names):
+        try:
+            results.append(solve(samples.values[i], samples.random(i)))
+        except InputError as error:
+            raise InputError(f"sample {name}: {error}") from error
+    return results
 
 
 def gathered(

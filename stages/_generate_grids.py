@@ -10,7 +10,7 @@ from kernels.elliptic import coefficients
 from kernels.elliptic.finite_volumes import cell_centres, solve_darcy
 from kernels.errors import InputError
 from kernels.fields.random_fields import Covariance, draw
-from stages._generate_base import Number, Problem, Samples, Setting
+from stages._generate_base import Number, Problem, Samples, Setting, at_once
 from stages.variables import FIELD, INPUT
 
 Solve = Callable[[Setting, Mapping[str, float], np.random.Generator], tuple[np.ndarray, np.ndarray]]
@@ -81,12 +81,7 @@ def _build(
     setting: Setting, samples: Samples,
 ) -> xr.Dataset:  # fmt: skip
     """The data set on a grid; names: name and meaning of the input, then of the output."""
-    pairs = []
-    for i, name in enumerate(samples.names):
-        try:
-            pairs.append(solve(setting, samples.values[i], samples.random(i)))
-        except InputError as error:
-            raise InputError(f"sample {name}: {error}") from error
+    pairs = at_once(samples, partial(solve, setting))
     axes = [f"x{k + 1}" for k in range(dimension)]
     cells = boundary != "periodic"
     x = cell_centres(setting.resolution) if cells else np.arange(setting.resolution) / setting.resolution
@@ -116,7 +111,7 @@ def _darcy_problem(
 ) -> Problem:
     names = (("permeability", "coefficient a"), ("pressure", "solution u of -div(a grad u) = f"))
     build = partial(_build, partial(_darcy, coefficient), "dirichlet", 2, names)
-    return Problem({**numbers, **_SOURCE}, modes, _odd, build, literature=literature)
+    return Problem({**numbers, **_SOURCE}, _odd, build, modes, literature=literature)
 
 
 PROBLEMS: dict[str, Problem] = {

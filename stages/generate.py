@@ -6,26 +6,29 @@ import xarray as xr
 from pydantic import Field
 
 from kernels.errors import InputError
-from stages import _generate_grids
+from stages import _generate_grids, _generate_meshes
 from stages._generate_base import Problem, Samples, Setting, gathered
 from stages.base import Stage, StageConfig, by_role, schema
 from stages.ragged import sample_names
 from stages.variables import PARAMETER
 
-PROBLEMS: dict[str, Problem] = {**_generate_grids.PROBLEMS}
+PROBLEMS: dict[str, Problem] = {**_generate_grids.PROBLEMS, **_generate_meshes.PROBLEMS}
 
 
 class GenerateConfig(StageConfig):
     """Problem, grid and seed; `constants` for numbers of the problem that the design does not vary.
 
-    resolution: points along an axis of what is handed out; refine: how much finer the solver's grid is.
-    modes: of the random field along an axis, or factors of the multiscale coefficient; None: the problem's.
-    times: when the solution of a problem in time is handed out, () the problem's; time_step: None chooses it.
+    resolution: points along an axis, or edges along a side of a mesh, of what is handed out; refine: how much
+    finer the solver's grid or mesh is. modes: of the random field along an axis, or factors of the multiscale
+    coefficient. times: when the solution of a problem in time is handed out. Where these are None or (), the
+    problem has its own; time_step: None chooses it from the stability of each sample.
     """
 
-    problem: Literal["darcy_smooth", "darcy_rough", "darcy_multiscale"] = "darcy_smooth"
-    resolution: int = Field(default=64, ge=4, le=4096)
-    refine: int = Field(default=3, ge=1, le=99)
+    problem: Literal[
+        "darcy_smooth", "darcy_rough", "darcy_multiscale", "poisson_moving", "poisson_meshes"
+    ] = "darcy_smooth"
+    resolution: int | None = Field(default=None, ge=4, le=4096)
+    refine: int | None = Field(default=None, ge=1, le=99)
     modes: int | None = Field(default=None, ge=1, le=1024)
     times: tuple[float, ...] = ()
     time_step: float | None = Field(default=None, gt=0.0)
@@ -41,8 +44,11 @@ def run(config: StageConfig, *, design: xr.Dataset) -> xr.Dataset:
     second order on `refine` times the resolution. A sample is drawn from the seed and its name alone, as a
     function: the same name at another resolution, in another cut or order, is the same sample. Numbers of a
     problem are the design's parameters where they have their name, else `constants`, else the problem's own.
-    Output: the design's variables, one variable of role input, one of role field, axis coordinates, attribute
-    `boundary`.
+    Poisson: -Laplace u = f, u = 0 on the sides and the hole of a plate, f a Gaussian field; linear triangles,
+    on a mesh that the hole's radius and place map (`poisson_moving`: fixed topology) or on one of its own for
+    every sample (`poisson_meshes`), solved on one `refine` times finer that has the same nodes.
+    Output: the design's variables, one variable of role input, one of role field; on a grid axis coordinates
+    and the attribute `boundary`, on meshes the ragged form with `dirichlet`.
     Raises InputError, before anything is solved, for numbers that the problem does not have or cannot take.
     """
     if not isinstance(config, GenerateConfig):
@@ -51,8 +57,8 @@ def run(config: StageConfig, *, design: xr.Dataset) -> xr.Dataset:
         )
     problem = PROBLEMS[config.problem]
     setting = Setting(
-        config.resolution, config.refine, config.modes or problem.modes, config.times or problem.times,
-        config.time_step,
+        config.resolution or problem.resolution, config.refine or problem.refine,
+        config.modes or problem.modes, config.times or problem.times, config.time_step,
     )  # fmt: skip
     problem.check(setting)
     varied, names = by_role(design, PARAMETER), sample_names(design)
@@ -70,7 +76,9 @@ STAGE = Stage(
     version=1,
     config=GenerateConfig,
     inputs={"design": schema("sample_name", "split")},
-    output=schema("sample_name", "split"),
+    output=schema(
+        "sample_name", "split", optional=("node_count", "cell_count", "x", "connectivity", "dirichlet")
+    ),
     run=run,
     split_over="design",
     batch=16,

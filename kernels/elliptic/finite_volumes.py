@@ -4,8 +4,8 @@ from typing import Literal
 
 import numpy as np
 import scipy.sparse as sp
-from scipy.sparse.linalg import splu
 
+from kernels.elliptic.direct import solve_definite
 from kernels.elliptic.multigrid import conjugate_gradients
 from kernels.errors import InputError
 
@@ -77,8 +77,4 @@ def solve_darcy(a: np.ndarray, f: np.ndarray | float, solver: Solver = "auto") -
         u, steps = conjugate_gradients(across, along, right)
         if steps >= 0:
             return u
-    factor = splu(
-        system(across, along), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0,
-        options={"SymmetricMode": True},
-    )  # fmt: skip
-    return np.asarray(factor.solve(right.ravel())).reshape(a.shape)
+    return solve_definite(system(across, along), right.ravel()).reshape(a.shape)

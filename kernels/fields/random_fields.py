@@ -88,6 +88,13 @@ class Field:
         values = self.covariance.basis(axes[0]) @ self.coefficients
         return values if len(axes) == 1 else values @ self.covariance.basis(axes[1]).T
 
+    def near(self, points: np.ndarray) -> np.ndarray:
+        """Values at the points (n, dimension), wherever they lie."""
+        values = self.covariance.basis(points[:, 0]) @ self.coefficients
+        if self.covariance.dimension == 1:
+            return values
+        return np.asarray((values * self.covariance.basis(points[:, 1])).sum(axis=1))
+
 
 def draw(covariance: Covariance, random: np.random.Generator) -> Field:
     """A sample: independent normal coefficients, drawn from the longest waves to the shortest.

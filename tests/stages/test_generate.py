@@ -8,12 +8,15 @@ from stages.base import by_role
 from stages.design import STAGE as DESIGN
 from stages.design import DesignConfig
 from stages.generate import PROBLEMS, STAGE, GenerateConfig
+from stages.operator_data import signature
 from stages.ragged import concat, take
 
 FAST = {
     "darcy_smooth": {"resolution": 8},
     "darcy_rough": {"resolution": 8},
     "darcy_multiscale": {"resolution": 12, "modes": 3},
+    "poisson_moving": {"resolution": 4},
+    "poisson_meshes": {"resolution": 6, "refine": 2},
 }
 """A setting of every problem that takes milliseconds."""
 
@@ -42,7 +45,7 @@ def test_roles_units_and_coordinates(problem):
     for name in (*by_role(data, "input"), *by_role(data, "field")):
         assert np.isfinite(data[name].values).all()
         assert data[name].attrs["units"]
-        for axis in data[name].dims[1:]:
+        for axis in data[name].dims[1:]:  # none on a mesh
             assert np.all(np.diff(data[axis].values) > 0.0)
             assert data[axis].attrs["units"] == "1"
 
@@ -78,6 +81,43 @@ def test_other_resolutions_show_the_same_functions(problem):
         np.testing.assert_allclose(inside, coarse[name].values, rtol=1e-7)
 
 
+HOLES = {"hole_radius": (0.1, 0.2), "hole_x1": (0.4, 0.6)}
+
+
+def holes(count: int) -> xr.Dataset:
+    ranges = {name: {"low": low, "high": high, "units": "m"} for name, (low, high) in HOLES.items()}
+    return DESIGN(DesignConfig.model_validate({"parameters": ranges, "train": count, "test": 1}))
+
+
+@pytest.mark.parametrize("problem", ["poisson_moving", "poisson_meshes"])
+def test_meshes_move_with_their_parameters(problem):
+    samples = holes(3)
+    data = generate(problem, samples)
+    assert by_role(data, "parameter") == list(HOLES)
+    found = signature(data)
+    assert (found.layout, found.inputs, found.outputs, found.parameters) == ("mesh", 1, 1, 2)
+    assert (found.nodes > 0) == (problem == "poisson_moving")
+    for i in range(4):
+        one = take(data, [i])
+        middle = 0.5, 0.5
+        radius = np.hypot(*(one["x"].values - (float(one["hole_x1"][0]), middle[1])).T)
+        np.testing.assert_allclose(radius.min(), float(one["hole_radius"][0]), rtol=1e-9)
+        assert not one["potential"].values[one["dirichlet"].values == 1].any()
+        assert one["potential"].values[one["dirichlet"].values == 0].all()
+    parts = [generate(problem, take(samples, rows)) for rows in ([0], [1, 2, 3])]
+    xr.testing.assert_identical(concat(parts), data)
+
+
+def test_refinement_on_meshes_keeps_the_nodes_and_betters_the_solution():
+    samples = holes(1)
+    for problem, refines in (("poisson_moving", (1, 3, 12)), ("poisson_meshes", (1, 2, 8))):
+        found = [generate(problem, samples, refine=r) for r in refines]
+        for one in found[1:]:
+            np.testing.assert_allclose(one["x"].values, found[0]["x"].values, atol=1e-15)
+        u = [one["potential"].values for one in found]
+        assert np.abs(u[0] - u[2]).max() > 2.5 * np.abs(u[1] - u[2]).max()
+
+
 def test_refinement_brings_the_solution_nearer_to_the_truth():
     samples = design(1)
     found = [generate("darcy_smooth", samples, refine=r)["pressure"].values for r in (1, 3, 9, 27)]
@@ -106,6 +146,15 @@ def test_parameters_of_the_design_and_constants_are_used():
         ("darcy_rough", {}, {"contrast": (-1.0, 2.0)}, "contrast .* expected a number above 0"),
         ("darcy_rough", {"constants": {"tau": 1.0}}, {"tau": (1.0, 2.0)}, "in the design and in constants"),
         ("darcy_rough", {"constants": {"alpha": 1.0}}, {}, "sample case-00000: alpha is 1, expected above 1"),
+        ("poisson_meshes", {"refine": 3}, {}, "refine is 3, expected a power of two.*use 4"),
+        ("poisson_moving", {"time_step": 0.1}, {}, "the problem has no time"),
+        (
+            "poisson_moving",
+            {"constants": {"hole_radius": 0.6}},
+            {},
+            "sample case-00000: a hole of radius 0.6 m",
+        ),
+        ("poisson_moving", {}, {"hole_radius": (0.1, 0.2)}, "has units '1', expected 'm'"),
         ("darcy_multiscale", {"modes": 6}, {}, "36 cells along x1.*expected at least 288"),
     ],
 )
