@@ -68,16 +68,24 @@ class FnoSettings:
 
 @dataclass(frozen=True)
 class KernelRidgeSettings:
-    """Kernel ridge regression between flattened fields; None: chosen on the validation part."""
+    """Kernel ridge regression between flattened fields; None: by cross-validation in the training part.
 
-    kernel: Literal["rbf", "matern"] = "rbf"
+    length: of the kernel, in units of the root mean square distance of the training inputs. ridge: relative
+    to the mean eigenvalue. sensitivity: power of the metric learnt from the linear regression, 0 for the
+    plain one. linear: whether the linear kernel is added.
+    """
+
+    kernel: Literal["rbf", "matern"] | None = None
     length: float | None = None
     ridge: float | None = None
+    sensitivity: float | None = None
+    linear: bool | None = None
 
 
 @dataclass(frozen=True)
 class LinearSettings:
-    """Ridge regression between flattened fields; None: chosen on the validation part."""
+    """Ridge regression between flattened fields; ridge: relative to the largest eigenvalue, 0 for least
+    squares of least norm, None: chosen by cross-validation in the training part."""
 
     ridge: float | None = None
 
