@@ -59,11 +59,16 @@ class SponSettings:
 
 @dataclass(frozen=True)
 class FnoSettings:
-    """Fourier neural operator of the library neuraloperator."""
+    """Fourier neural operator of the library neuraloperator.
+
+    modes: kept along every axis, as the library counts them. padding: by which part of itself the domain is
+    extended before the transforms, for boundaries that are not periodic.
+    """
 
     modes: int = 12
     width: int = 32
     layers: int = 4
+    padding: float = 0.0
 
 
 @dataclass(frozen=True)

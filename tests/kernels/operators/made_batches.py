@@ -23,7 +23,7 @@ def on_grid(a, u, grid, out_grid, parameters=None) -> Batch:
 
 
 def signature(grid, out_grid, inputs=1, outputs=1, parameters=0) -> Signature:
-    axes, out_axes = ("y", "x")[-len(grid) :], ("t", "y", "x")[-len(out_grid) :]
+    axes, out_axes = ("y", "x")[2 - len(grid) :], ("t", "y", "x")[3 - len(out_grid) :]
     return Signature(
         "grid", inputs, outputs, parameters, axes, out_axes, tuple(grid), tuple(out_grid), dimension=len(grid)
     )
