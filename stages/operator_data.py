@@ -141,8 +141,26 @@ class Samples:
         )
         return Batch(
             torch.from_numpy(a), None if u is None else torch.from_numpy(u), torch.from_numpy(numbers),
-            grid, out_grid, mesh_batch(part) if is_mesh(part) else None,
+            grid, out_grid, mesh_batch(part, self._prescribed(part)) if is_mesh(part) else None,
         )  # fmt: skip
+
+    def _prescribed(self, part: xr.Dataset) -> np.ndarray | None:
+        """Normalised outputs (node, output), right where `dirichlet`: value * scale + mean is prescribed."""
+        if "dirichlet" not in part:
+            return None
+        says = {part[name].attrs.get("prescribes"): name for name in self.names.inputs}
+        columns = []
+        for i, name in enumerate(self.names.outputs):
+            wanted = np.zeros(part.sizes["node"])
+            if name in says:
+                wanted = np.asarray(part[says[name]].values, dtype=np.float64)
+            if self.scales is not None:
+                mean, scale = (float(self.scales[f"output_{what}"].values[i]) for what in ("mean", "scale"))
+                value = (wanted - mean) / scale
+                # what division and product round away is put back once
+                wanted = value + (wanted - (value * scale + mean)) / scale
+            columns.append(wanted)
+        return np.stack(columns, axis=1)
 
     def _nothing(self, part: xr.Dataset) -> np.ndarray:
         if is_mesh(part):
@@ -174,8 +192,8 @@ class Samples:
         )
 
 
-def mesh_batch(part: xr.Dataset) -> "MeshBatch":
-    """Meshes of the samples of a data set, joined."""
+def mesh_batch(part: xr.Dataset, prescribed: np.ndarray | None = None) -> "MeshBatch":
+    """Meshes of the samples of a data set, joined; prescribed: normalised outputs, (node, output)."""
     import torch
 
     from kernels.operators.base import MeshBatch
@@ -192,7 +210,7 @@ def mesh_batch(part: xr.Dataset) -> "MeshBatch":
     return MeshBatch(
         torch.from_numpy(np.ascontiguousarray(x, dtype=np.float64)), torch.from_numpy(shifted),
         torch.from_numpy(np.repeat(np.arange(len(nodes)), nodes)), torch.from_numpy(marked.astype(bool)),
-        digests,
+        digests, None if prescribed is None else torch.from_numpy(prescribed),
     )  # fmt: skip
 
 

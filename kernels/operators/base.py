@@ -53,7 +53,8 @@ class MeshBatch:
 
     x (nodes, dimension) float64; connectivity (cells, corners) int64; sample (nodes,) int64: the sample that
     a node belongs to, from 0; dirichlet (nodes,) bool: nodes where the output is given as zero or as stated
-    in the training data; digest (samples): a name for each mesh, by which what is made from it is kept.
+    in the training data; digests (samples): a name for each mesh, by which what is made from it is kept;
+    prescribed (nodes, outputs) float64: normalised values of the outputs where `dirichlet`; None: not known.
     """
 
     x: Tensor
@@ -61,6 +62,7 @@ class MeshBatch:
     sample: Tensor
     dirichlet: Tensor
     digests: tuple[str, ...]
+    prescribed: Tensor | None = None
 
 
 @dataclass
