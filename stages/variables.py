@@ -205,6 +205,10 @@ _ALL = (
     Variable("seed", ("member",), "int64", "1", "from which weights and order of the samples were drawn"),
     Variable("train_loss", ("member", "epoch"), "float64", "1", "mean loss over the batches of an epoch"),
     Variable("validation_error", ("member", "epoch"), "float64", "1", "relative L2 of the validation part"),
+    Variable("inference_seconds", ("sample",), "float64", "s", "time of a prediction, one sample alone"),
+    Variable(
+        "interpolated", ("sample",), "int8", "1", "1 where the model cannot serve the grid: interpolated"
+    ),
     Variable("epoch_seconds", ("member", "epoch"), "float64", "s", "time of an epoch, without validation"),
 )
 
