@@ -30,11 +30,16 @@ class MgnoSettings:
 
 @dataclass(frozen=True)
 class DeepOnetSettings:
-    """Branch and trunk networks: width, depth, number of products a channel."""
+    """Branch and trunk networks: width, depth (hidden layers), number of products a channel.
+
+    features: sines and cosines of the coordinates that the trunk is given beside them, by wave number.
+    """
 
     width: int = 128
     depth: int = 4
     products: int = 64
+    features: int = 4
+    activation: Literal["gelu", "tanh"] = "gelu"
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,8 @@ class MultiOnetSettings:
     width: int = 128
     depth: int = 5
     averaged: int = 4
+    features: int = 4
+    activation: Literal["gelu", "tanh"] = "gelu"
 
 
 @dataclass(frozen=True)
