@@ -1,10 +1,11 @@
 """The numbers of a result by which the catalog finds it and a study tells its points apart."""
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from catalogs.keys import plain
-from stages.evaluate import table
+from stages import evaluate, evaluate_operator
 from stages.variables import SCALAR
 
 
@@ -12,7 +13,8 @@ def scalars(result: xr.Dataset) -> dict[str, float]:
     """The numbers of a result that fit into a table.
 
     Numeric attributes, variables without dims, those of role scalar where there is one sample; of an
-    evaluation its table, as `rrmse.gp.load` or `rrmse.training_mean.load`.
+    evaluation its table, as `rrmse.gp.load` or `rrmse.training_mean.load`, of one of operators
+    `relative_l2.mgno.u`.
     """
     found: dict[str, float] = {}
     for name, value in result.attrs.items():
@@ -26,14 +28,16 @@ def scalars(result: xr.Dataset) -> dict[str, float]:
         if one and variable.dtype.kind in "biuf":
             found[str(name)] = float(np.asarray(variable.values).reshape(()))
     if {"quantity", "row", "metric"} <= set(result.coords) and "score" in result:
-        found |= _scores(result)
+        found |= _scores(evaluate.table(result), "row")
+    if {"quantity", "candidate", "metric"} <= set(result.coords) and "score" in result:
+        found |= _scores(evaluate_operator.table(result), "candidate")
     return found
 
 
-def _scores(result: xr.Dataset) -> dict[str, float]:
+def _scores(table: pd.DataFrame, label: str) -> dict[str, float]:
     found: dict[str, float] = {}
-    for line in table(result).to_dict("records"):
-        row = str(line["row"]).replace(" ", "_")  # a filter knows no name with a space
+    for line in table.to_dict("records"):
+        row = str(line[label]).replace(" ", "_")  # a filter knows no name with a space
         for name, value in line.items():
             if isinstance(value, int | float) and np.isfinite(value):
                 found[f"{name}.{row}.{line['quantity']}"] = float(value)
