@@ -209,6 +209,28 @@ _ALL = (
     Variable(
         "interpolated", ("sample",), "int8", "1", "1 where the model cannot serve the grid: interpolated"
     ),
+    Variable("interval_level", ("level",), "float64", "1", "nominal coverage of intervals"),
+    Variable(
+        "interval_factor",
+        ("level", "output_channel"),
+        "float64",
+        "1",
+        "half width over standard deviation: this part of the points of a new sample is inside",
+    ),
+    Variable(
+        "simultaneous_factor",
+        ("level", "output_channel"),
+        "float64",
+        "1",
+        "half width over standard deviation: all points of a new sample are inside with this probability",
+    ),
+    Variable(
+        "spread_floor",
+        ("output_channel",),
+        "float64",
+        "1",
+        "joined in quadrature with the spread of the members, in the units of the output",
+    ),
     Variable("epoch_seconds", ("member", "epoch"), "float64", "s", "time of an epoch, without validation"),
 )
 

@@ -86,7 +86,7 @@ class BranchTrunk(Operator):
                     "use 'spon' where meshes differ"
                 )
             return torch.cat([batch.a.reshape(batch.samples, -1), batch.parameters], dim=1)
-        own = tuple(map(torch.from_numpy, signature.grid))
+        own = tuple(map(torch.tensor, signature.grid))
         if len(batch.grid) != len(own):
             raise InputError(
                 f"inputs have {len(batch.grid)} axes, the sensors of {self.family} have {len(own)}: "

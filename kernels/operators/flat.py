@@ -140,7 +140,7 @@ class Flat(nn.Module):
 
     @staticmethod
     def _grid(axes: tuple) -> tuple[Tensor, ...]:
-        return tuple(torch.as_tensor(axis, dtype=torch.float64) for axis in axes)
+        return tuple(torch.tensor(axis, dtype=torch.float64) for axis in axes)
 
 
 def folds(samples: int, count: int) -> list[tuple[Tensor, Tensor]]:

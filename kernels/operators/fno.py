@@ -32,7 +32,7 @@ class Fno(Operator):
         super().__init__(signature)
         # numbers alone are spread over the output grid
         self._axes = signature.axes or signature.out_axes
-        self._own = tuple(map(torch.from_numpy, signature.grid or signature.out_grid))
+        self._own = tuple(map(torch.tensor, signature.grid or signature.out_grid))
         self._extra = _further_axes(signature, self._axes)
         self._check(settings)
         self.modes = settings.modes
@@ -102,7 +102,7 @@ class Fno(Operator):
         if set(self._axes) <= set(s.out_axes):
             kept = [s.out_axes.index(name) for name in self._axes]
         order = [*self._extra, *kept]
-        source = list(map(torch.from_numpy, s.out_grid))
+        source = list(map(torch.tensor, s.out_grid))
         for i, axis in zip(kept, grid, strict=True):
             source[i] = axis
         u = u.permute(0, 1, *(2 + order.index(i) for i in range(len(order))))
