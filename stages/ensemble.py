@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -11,6 +11,7 @@ from pydantic import Field, field_validator
 
 from kernels.errors import InputError
 from kernels.metrics.conformal import (
+    Bound,
     floor_of_spread,
     least_samples,
     pointwise_factor,
@@ -34,9 +35,13 @@ _HISTORY = ("train_loss", "validation_error", "epoch_seconds")
 
 
 class EnsembleConfig(StageConfig):
-    """levels: of the intervals. threads: of the predictions of the calibration part."""
+    """levels: of the intervals. bound: for what is not known of a new sample's pointwise loss, see
+    `kernels.metrics.conformal.pointwise_factor`: the largest seen among the calibration samples comes close
+    to the level, the largest possible is a theorem. threads: of the predictions of the calibration part.
+    """
 
     levels: tuple[Annotated[float, Field(gt=0.0, lt=1.0)], ...] = Field((0.5, 0.8, 0.9, 0.95), min_length=1)
+    bound: Literal["seen", "possible"] = "seen"
     threads: int = Field(default=1, ge=1)
 
     @field_validator("levels")
@@ -52,11 +57,11 @@ def run(config: EnsembleConfig, data: xr.Dataset, split: xr.Dataset, **members: 
 
     mean and variance are over the members, std = sqrt(variance + spread_floor^2); the floor makes the mean
     square of std that of the errors. interval_factor: pointwise conformal risk control, at a level of 0.9 a
-    new sample has at least 90 % of its points inside in expectation; simultaneous_factor: with 90 %
-    probability it has all of them inside. See `kernels.metrics.conformal` for both. With one member std is
-    the floor, so both promises are exact for exchangeable samples; with several the floor comes from the
-    same samples as the factors, one number for thousands of errors. A level for which there are too few
-    calibration samples is left out, and named in the attribute `levels_left_out`.
+    new sample has 90 % of its points inside in expectation; simultaneous_factor: with 90 % probability it
+    has all of them inside. See `kernels.metrics.conformal` for both. With one member the floor cancels; with
+    several it comes from the same samples as the factors, one number for thousands of errors. Where there
+    are too few calibration samples a level is left out, and named in the attribute `levels_left_out`; a
+    simultaneous factor is infinite, and named in `levels_not_simultaneous`.
 
     members: outputs `members.<label>` of `train_operator`, one or more. Of the data the calibration part
     alone is looked at, in blocks; for the pointwise factor at most 4 million points, drawn evenly from the
@@ -66,15 +71,17 @@ def run(config: EnsembleConfig, data: xr.Dataset, split: xr.Dataset, **members: 
     """
     model = joined(members)
     rows = rows_of(data, split, CALIBRATION)
-    levels = [level for level in config.levels if len(rows) >= least_samples(level)]
+    levels = [level for level in config.levels if len(rows) >= least_samples(level, config.bound)]
     if not levels:
         raise InputError(
-            f"there are {len(rows)} calibration samples, expected at least {least_samples(config.levels[0])} "
-            f"for a level of {config.levels[0]:g}: give the calibration part more samples in the split"
+            f"there are {len(rows)} calibration samples, expected at least "
+            f"{least_samples(config.levels[0], config.bound)} for a level of {config.levels[0]:g}: give "
+            "the calibration part more samples in the split"
         )
     with _threads(config.threads):
-        floor, pointwise, simultaneous = _factors(data, rows, model, levels)
+        floor, pointwise, simultaneous = _factors(data, rows, model, levels, config.bound)
     left_out = [level for level in config.levels if level not in levels]
+    apart = [level for level in levels if len(rows) < least_samples(level)]
     return model.assign(
         interval_level=variable("interval_level", np.array(levels)),
         interval_factor=variable("interval_factor", pointwise),
@@ -82,8 +89,13 @@ def run(config: EnsembleConfig, data: xr.Dataset, split: xr.Dataset, **members: 
         spread_floor=variable("spread_floor", floor),
     ).assign_attrs(
         calibration_samples=len(rows),
-        levels_left_out=", ".join(f"{level:g} needs {least_samples(level)} samples" for level in left_out),
+        levels_left_out=_needs(left_out, config.bound),
+        levels_not_simultaneous=_needs(apart, "possible"),
     )
+
+
+def _needs(levels: Sequence[float], bound: Bound) -> str:
+    return ", ".join(f"{level:g} needs {least_samples(level, bound)} samples" for level in levels)
 
 
 def joined(members: Mapping[str, xr.Dataset]) -> xr.Dataset:
@@ -152,7 +164,7 @@ def _together(histories: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def _factors(
-    data: xr.Dataset, rows: np.ndarray, model: xr.Dataset, levels: Sequence[float]
+    data: xr.Dataset, rows: np.ndarray, model: xr.Dataset, levels: Sequence[float], bound: Bound
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Floor (outputs,), pointwise and simultaneous factors (levels, outputs).
 
@@ -176,7 +188,7 @@ def _factors(
             ratio = ratio[:, draw.choice(ratio.shape[1], most, replace=False)]
         for channel, values in zip(kept, ratio, strict=True):
             channel.append(values.copy())
-    pointwise = np.array([[pointwise_factor(channel, level) for channel in kept] for level in levels])
+    pointwise = np.array([[pointwise_factor(channel, level, bound) for channel in kept] for level in levels])
     simultaneous = np.array([[simultaneous_factor(one, level) for one in largest] for level in levels])
     return floor, pointwise, simultaneous
 

@@ -89,7 +89,10 @@ def test_factors_are_those_of_the_calibration_part(made):
         ratio = np.abs(error) / np.sqrt(variance + floor**2)
         for i, level in enumerate((0.5, 0.8, 0.9, 0.95)):
             found = (model[f"{k}_factor"].values[i, channel] for k in ("interval", "simultaneous"))
-            expected = pointwise_factor(list(ratio), level), simultaneous_factor(ratio.max(axis=1), level)
+            expected = (
+                pointwise_factor(list(ratio), level, "seen"),
+                simultaneous_factor(ratio.max(axis=1), level),
+            )
             assert tuple(found) == pytest.approx(expected)
 
 
@@ -124,15 +127,21 @@ def test_the_test_part_is_not_looked_at(made):
 
 def test_a_level_without_enough_samples_is_left_out_and_named(made):
     data, _, models = made
-    model = STAGE(CONFIG, data=data, split=parts(data, 20, 10), **{"members.0": models[0]})
+    few, one = parts(data, 20, 10), {"members.0": models[0]}
+    model = STAGE(EnsembleConfig(bound="possible"), data=data, split=few, **one)
     assert model["interval_level"].values.tolist() == [0.5, 0.8, 0.9]
     assert model.attrs["levels_left_out"] == "0.95 needs 19 samples"
     assert model.attrs["calibration_samples"] == 10
-    only = EnsembleConfig(levels=(0.95,))
     with pytest.raises(InputError, match="10 calibration samples, expected at least 19 for a level"):
-        STAGE(only, data=data, split=parts(data, 20, 10), **{"members.0": models[0]})
+        STAGE(EnsembleConfig(bound="possible", levels=(0.95,)), data=data, split=few, **one)
+    with pytest.raises(InputError, match="4 calibration samples, expected at least 5 for a level"):
+        STAGE(CONFIG, data=data, split=parts(data, 20, 4), **one)
     with pytest.raises(InputError, match="no sample belongs to the calibration part"):
-        STAGE(CONFIG, data=data, split=parts(data, 20, 0), **{"members.0": models[0]})
+        STAGE(CONFIG, data=data, split=parts(data, 20, 0), **one)
+    seen = STAGE(CONFIG, data=data, split=few, **one)
+    assert np.isfinite(seen["interval_factor"].values).all()
+    assert np.isinf(seen["simultaneous_factor"].values).all(axis=1).tolist() == [False, False, False, True]
+    assert seen.attrs["levels_not_simultaneous"] == "0.95 needs 19 samples"
 
 
 def test_members_that_do_not_belong_together_are_refused(made):

@@ -38,17 +38,30 @@ def test_a_new_sample_is_covered_as_often_as_promised():
     assert (inside[0] < np.array(LEVELS) + 1.0 / (n + 1) + 0.01).all()
 
 
-def test_the_pointwise_factor_is_the_smallest_that_keeps_the_bound():
+@pytest.mark.parametrize("bound", ["possible", "seen"])
+def test_the_pointwise_factor_is_the_smallest_that_keeps_the_bound(bound):
     random = np.random.default_rng(1)
     ratios = [np.abs(random.normal(size=size)) for size in random.integers(3, 40, 25)]
+
+    def risk(at):
+        losses = [(one > at).mean() for one in ratios]
+        return (sum(losses) + (1.0 if bound == "possible" else max(losses))) / (len(ratios) + 1)
+
     for level in LEVELS:
-        factor = pointwise_factor(ratios, level)
+        factor = pointwise_factor(ratios, level, bound)
+        assert risk(factor) <= 1.0 - level + 1e-12
+        assert risk(factor * (1.0 - 1e-9)) > 1.0 - level
 
-        def bound(at):
-            return (sum((one > at).mean() for one in ratios) + 1.0) / (len(ratios) + 1)
 
-        assert bound(factor) <= 1.0 - level + 1e-12
-        assert bound(factor * (1.0 - 1e-9)) > 1.0 - level
+@pytest.mark.parametrize("n", [10, 30])
+def test_the_largest_loss_seen_comes_close_to_the_level(n):
+    random = np.random.default_rng(4)
+    inside = np.zeros(len(LEVELS))
+    for _ in range(300):
+        ratios = fields(random, n + 20, 40)
+        inside += [(ratios[n:] <= pointwise_factor(list(ratios[:n]), k, "seen")).mean() for k in LEVELS]
+    np.testing.assert_allclose(inside / 300, LEVELS, atol=0.5 / (n + 1) + 0.02)
+    assert (inside / 300 > np.array(LEVELS) - 0.01).all()
 
 
 def test_equal_errors_are_inside_together():
