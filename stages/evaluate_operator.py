@@ -254,7 +254,8 @@ def _points(data: xr.Dataset, outputs: Sequence[str]) -> str:
     if is_mesh(data):
         counts = data["node_count"].values
         return f"{counts.min()} to {counts.max()} nodes"
-    return " x ".join(str(n) for n in data[outputs[0]].shape[1:])
+    shape = data[outputs[0]].shape[1:]
+    return f"{shape[0]} points" if len(shape) == 1 else " x ".join(map(str, shape))
 
 
 _MEANING = {

@@ -23,6 +23,8 @@ td.group { font-weight: 600; vertical-align: top; }
 tr.own td { background: #eef5fb; font-weight: 600; }
 tr.off td { background: #fdf3f4; }
 tr.start td { border-top: 2px solid #b9c4cf; }
+table.tight td { white-space: nowrap; }
+table.tight th, table.tight td { padding: 4px 9px; }
 .wide { overflow-x: auto; }
 .plots { display: flex; flex-wrap: wrap; gap: 18px 30px; align-items: flex-start; }
 figure { margin: 0; }
@@ -30,18 +32,21 @@ figure { margin: 0; }
 svg text { font: 12px Arial, sans-serif; fill: #24303c; }
 .parts { display: grid; gap: 14px 20px; margin: 8px 0 22px; }
 .parts.four { grid-template-columns: repeat(4, 1fr); }
+.parts.five { grid-template-columns: repeat(5, 1fr); }
+.parts.three { grid-template-columns: repeat(3, 1fr); }
 .parts.two { grid-template-columns: repeat(2, 1fr); }
 .parts figure { display: flex; flex-direction: column; }
 .parts img { width: 100%; max-height: 520px; object-fit: contain; border: 1px solid var(--line);
   background: #fff; }
+.parts img.pixels { image-rendering: pixelated; }
 .parts figcaption { margin: 0 0 4px; font-weight: 600; color: var(--ink); }
 .bar { width: 100%; max-width: 330px; margin-top: 5px; }
 .mono { font-family: Menlo, Consolas, monospace; font-size: 12.5px; }
 .warn { border-left: 4px solid #d1495b; padding: 4px 12px; background: #fdf3f4; }
 details { margin: 8px 0; }
 summary { cursor: pointer; color: var(--accent); }
-@media (max-width: 800px) { main { padding: 16px; } .parts.four { grid-template-columns: repeat(2, 1fr); }
-  }
+@media (max-width: 800px) { main { padding: 16px; } .parts.four, .parts.five { grid-template-columns:
+  repeat(2, 1fr); } }
 @media print { body { background: #fff; } details > * { display: block; } }
 """
 
