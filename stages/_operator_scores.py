@@ -24,6 +24,15 @@ METRICS = (
 ENSEMBLE = "ensemble"
 """Label of the prediction that joins all seeds of a candidate."""
 
+INTERVALS = {
+    "coverage": "part of the points inside the interval, mean over samples",
+    "coverage_whole": "part of the samples that lie inside the pointwise interval everywhere",
+    "interval_width": "mean width of the pointwise interval, in the units of the output",
+    "simultaneous_coverage": "part of the samples that lie inside the simultaneous interval everywhere",
+    "simultaneous_width": "mean width of the simultaneous interval, in the units of the output",
+}
+"""What is measured of intervals; a simultaneous one is made to hold at all points at once."""
+
 KINDS = ("mean", "interpolated")
 """A prediction, and the same model's at its own resolution interpolated."""
 
@@ -52,9 +61,11 @@ class Given:
             return np.empty(0)
         return np.asarray(self.dataset["interval_level"].values, dtype=np.float64)
 
-    def factors(self, output: str, position: int) -> np.ndarray:
-        """Half widths over the standard deviation at every level."""
-        factors = self.dataset["interval_factor"]
+    def factors(self, kind: str, output: str, position: int) -> np.ndarray:
+        """Half widths over the standard deviation at every level; NaN where there are none of that kind."""
+        if kind not in self.dataset:
+            return np.full(self.levels().size, np.nan)
+        factors = self.dataset[kind]
         if "output_channel" in factors.coords:
             return np.asarray(factors.sel(output_channel=output).values, dtype=np.float64)
         return np.asarray(factors.values[:, position], dtype=np.float64)
@@ -86,8 +97,8 @@ def labelled(predictions: Mapping[str, xr.Dataset], names: Sequence[str]) -> lis
 
 @dataclass
 class Scores:
-    """values: (input name, kind) -> (quantities, metrics, samples); intervals: input name -> (quantities, 3,
-    levels, samples), coverage by point, of the whole field, and width; seconds: input name -> (samples,).
+    """values: (input name, kind) -> (quantities, metrics, samples); intervals: input name -> (quantities, 5,
+    levels, samples), see INTERVALS; seconds: input name -> (samples,).
     """
 
     values: dict[tuple[str, str], np.ndarray] = field(default_factory=dict)
@@ -107,7 +118,7 @@ def gather(data: xr.Dataset, rows: np.ndarray, outputs: Channels, given: Sequenc
         scores.values |= {(one.name, kind): np.full(shape, np.nan) for kind in one.kinds}
         scores.seconds[one.name] = np.asarray(one.dataset["inference_seconds"].values)[one.rows]
         if one.levels().size and all(f"{name}_std" in one.dataset for name in names):
-            scores.intervals[one.name] = np.empty((len(names), 3, one.levels().size, len(rows)))
+            scores.intervals[one.name] = np.empty((len(names), 5, one.levels().size, len(rows)))
     for at, measure, truth, read in _blocks(data, rows, names, given):
         for one in given:
             for kind in one.kinds:
@@ -115,8 +126,8 @@ def gather(data: xr.Dataset, rows: np.ndarray, outputs: Channels, given: Sequenc
                 for q, (u, v) in enumerate(zip(truth, guess, strict=True)):
                     scores.values[one.name, kind][q, :, at] = _score(measure, u, v - u)
                     if kind == KINDS[0] and one.name in scores.intervals:
-                        std, factors = read(one, "std")[q], one.factors(names[q], q)
-                        scores.intervals[one.name][q, ..., at] = interval_scores(v - u, std, factors)
+                        found = _intervals(one, names[q], q, v - u, read(one, "std")[q])
+                        scores.intervals[one.name][q, ..., at] = found
     return scores
 
 
@@ -130,6 +141,16 @@ def _score(measure: Measure, truth: np.ndarray, error: np.ndarray) -> np.ndarray
         return np.stack([*plain, *np.full((6, len(truth)), np.nan)])
     own, share = spectral_errors(measure, truth, error)
     return np.stack([*plain, *own.T, *share.T])
+
+
+def _intervals(one: Given, output: str, q: int, error: np.ndarray, std: np.ndarray) -> np.ndarray:
+    """(5, levels, samples), in the order of INTERVALS; NaN where a factor is not known or infinite."""
+    found = []
+    for kind, kept in (("interval_factor", (0, 1, 2)), ("simultaneous_factor", (1, 2))):
+        factors = one.factors(kind, output, q)
+        scored = interval_scores(error, std, factors)[list(kept)]
+        found.append(np.where(np.isfinite(factors)[:, None], scored, np.nan))
+    return np.concatenate(found)
 
 
 def _check_grids(data: xr.Dataset, names: Sequence[str], given: Sequence[Given]) -> None:

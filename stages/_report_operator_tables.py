@@ -6,6 +6,7 @@ from html import escape
 import numpy as np
 import xarray as xr
 
+from stages._operator_scores import INTERVALS
 from stages._report_figures import calibration, number
 from stages._report_operator_figures import logarithmic
 from stages.report_page import note
@@ -177,7 +178,15 @@ def scales(metrics: xr.Dataset, colours: Mapping[str, str]) -> str:
         "these three add up to the squared relative L² error of a sample."
     )
     plot = logarithmic(series, "third of the wavenumbers", "error, % of the band", marks)
-    return f'{text}<div class="plots"><figure>{plot}</figure><div>{rows_table(head, lines)}</div></div>'
+    return f'{text}<div class="plots"><figure>{plot}</figure></div>{rows_table(head, lines)}'
+
+
+def _percent(share: float) -> str:
+    return f"{100.0 * share:.1f}" if np.isfinite(share) else "–"
+
+
+def _with_units(value: float, units: str) -> str:
+    return number(value) + ("" if units == "1" or not np.isfinite(value) else f" {units}")
 
 
 def intervals(metrics: xr.Dataset) -> str:
@@ -189,7 +198,8 @@ def intervals(metrics: xr.Dataset) -> str:
     names = [str(metrics["candidate"].values[i]) for i in kept]
     levels = metrics["level"].values
     plot = calibration(levels, covered.values[kept], names, {}, WANTED)
-    head = ("candidate", "nominal, %", "measured, %", "whole field, %", "width")
+    head = ("candidate", "nominal, %", "points inside, %", "width", "whole fields inside, %")
+    head += ("simultaneous: whole fields inside, %", "width")
     lines: list[tuple[str, list[str]]] = []
     for q, quantity in enumerate(metrics["quantity"].values):
         units = str(metrics["quantity_units"].values[q])
@@ -198,16 +208,28 @@ def intervals(metrics: xr.Dataset) -> str:
             name = str(metrics["candidate"].values[i])
             name += f", {quantity}" if metrics.sizes["quantity"] > 1 else ""
             for k, level in enumerate(levels):
-                width = number(float(one["interval_width"][k])) + ("" if units == "1" else f" {units}")
-                shares = [f"{100.0 * float(one[v][k]):.1f}" for v in ("coverage", "coverage_whole")]
-                lines.append(
-                    ("start" if k == 0 and lines else "", [name, f"{100.0 * level:g}", *shares, width])
+                known = {name: float(one[name][k]) for name in INTERVALS}
+                widths = [
+                    _with_units(known[name], units) for name in ("interval_width", "simultaneous_width")
+                ]
+                point, whole, both = (
+                    _percent(known[name]) for name in ("coverage", "coverage_whole", "simultaneous_coverage")
                 )
+                css = "start" if k == 0 and lines else ""
+                lines.append((css, [name, f"{100.0 * level:g}", point, widths[0], whole, both, widths[1]]))
     text = note(
         "How often the truth lies inside the intervals of the test samples, point by point, against what "
         "they promise; on the diagonal they are honest, below it too narrow. They are scaled on calibration "
         "samples that neither trained nor tested. Whole field: samples that lie inside at every point at "
-        "once, which intervals point by point do not promise. The bar goes from "
+        "once, which intervals by point do not promise and simultaneous ones do. The bar goes from "
         f"{100 * WANTED[1]:.0f} to {100 * WANTED[2]:.0f} % at {100 * WANTED[0]:.0f} %."
     )
-    return f'{text}<div class="plots"><figure>{plot}</figure><div>{rows_table(head, lines)}</div></div>'
+    return f'{text}<div class="plots"><figure>{plot}</figure></div>{rows_table(head, lines)}'
+
+
+def _percent(share: float) -> str:
+    return f"{100.0 * share:.1f}" if np.isfinite(share) else "–"
+
+
+def _with_units(value: float, units: str) -> str:
+    return number(value) + ("" if units == "1" or not np.isfinite(value) else f" {units}")

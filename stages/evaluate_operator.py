@@ -9,15 +9,13 @@ import pandas as pd
 import xarray as xr
 
 from kernels.errors import InputError
-from stages._operator_scores import ENSEMBLE, KINDS, METRICS, Given, Scores, gather, labelled
+from stages._operator_scores import ENSEMBLE, INTERVALS, KINDS, METRICS, Given, Scores, gather, labelled
 from stages.base import Stage, StageConfig, schema, variable
 from stages.operator_data import channels, is_mesh
 from stages.variables import TEST
 
 ABOUT = ("parameter_count", "epoch_seconds", "train_seconds", "validation_error")
 """What a prediction says of its model, a number each."""
-
-_INTERVALS = ("coverage", "coverage_whole", "interval_width")
 
 
 class EvaluateOperatorConfig(StageConfig):
@@ -39,7 +37,9 @@ def run(
     the radial wavenumbers, over the truth of the band (spectral) and of all bands (spectral_share): see
     `kernels.metrics.fields` and `kernels.metrics.spectrum`. coverage: part of the points inside the intervals
     of each level, mean over samples; coverage_whole: part of the samples that lie inside everywhere;
-    interval_width: mean, in the units of the output. Times and sizes come from the predictions.
+    interval_width: mean, in the units of the output; simultaneous_coverage and simultaneous_width alike, of
+    the intervals that are made to hold everywhere at once, where the model has them. Times and sizes come
+    from the predictions.
 
     `chosen` (attribute) is the candidate with the least validation error, which its model carries; test
     errors have no say. Empty where no candidate has one.
@@ -198,7 +198,7 @@ def _levels(given: Sequence[Given]) -> list[float]:
 def _coverage(lines: Sequence[_Line], scores: Scores, outputs: Sequence[str]) -> Described:
     """Coverage by point and of whole fields and width, NaN for rows without intervals."""
     levels = _levels([one for line in lines for one in line.given])
-    values = np.full((3, len(outputs), len(lines), len(levels)), np.nan)
+    values = np.full((len(INTERVALS), len(outputs), len(lines), len(levels)), np.nan)
     for i, line in enumerate(lines):
         honest = [one for one in line.given if one.name in scores.intervals and line.kind == KINDS[0]]
         for k, level in enumerate(levels):
@@ -210,12 +210,8 @@ def _coverage(lines: Sequence[_Line], scores: Scores, outputs: Sequence[str]) ->
             if runs:
                 values[:, :, i, k] = np.mean(runs, axis=0).T
     dims = ("quantity", "candidate", "level")
-    texts = (
-        "part of the points inside the interval, mean over samples",
-        "part of the samples that lie inside the interval everywhere",
-        "mean width of the interval, in the units of the output",
-    )
-    return {name: (dims, part, text) for name, part, text in zip(_INTERVALS, values, texts, strict=True)}
+    pairs = zip(INTERVALS.items(), values, strict=True)
+    return {name: (dims, part, text) for (name, text), part in pairs}
 
 
 def _undefined(data: xr.Dataset, scores: Scores) -> np.ndarray:
@@ -270,8 +266,9 @@ _UNITS = {"epoch_seconds": "s", "train_seconds": "s", "inference_seconds": "s"}
 def table(metrics: xr.Dataset) -> pd.DataFrame:
     """The scores as people read them: a line an output and candidate.
 
-    `<metric>` and `<metric>_sd`, its standard deviation over seeds; coverage_<percent> and width_<percent>
-    of every level; seeds, parameters, times in seconds, validation error, and chosen, 1 for the chosen one.
+    `<metric>` and `<metric>_sd`, its standard deviation over seeds; coverage_<percent>, width_<percent> and
+    simultaneous_<percent> of every level; seeds, parameters, times in seconds, validation error, and
+    chosen, 1 for the chosen one.
     """
     lines = []
     for quantity in metrics["quantity"].values:
@@ -285,6 +282,7 @@ def table(metrics: xr.Dataset) -> pd.DataFrame:
                 percent = f"{100 * level:g}"
                 line[f"coverage_{percent}"] = float(one["coverage"].sel(level=level))
                 line[f"width_{percent}"] = float(one["interval_width"].sel(level=level))
+                line[f"simultaneous_{percent}"] = float(one["simultaneous_coverage"].sel(level=level))
             line |= {name: float(one[name]) for name in ("seeds", *ABOUT, "inference_seconds")}
             line["chosen"] = int(str(one["base"].values) == metrics.attrs["chosen"])
             lines.append(line)

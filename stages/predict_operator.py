@@ -1,5 +1,6 @@
 """Stage `predict_operator`: fields from trained operators, sample by sample, with standard deviations."""
 
+import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 _BLOCK = 32
 """Samples that are read at once; they are predicted one by one."""
 
-_CARRIED = ("interval_level", "interval_factor", "spread_floor")
+_CARRIED = ("interval_level", "interval_factor", "simultaneous_factor", "spread_floor")
 
 
 class PredictOperatorConfig(StageConfig):
@@ -240,8 +241,8 @@ _MEANING = {
 def about(model: xr.Dataset) -> dict[str, Any]:
     """What a prediction says of its model: family, size, times, and the validation error it was chosen by.
 
-    Times are of one member: median of an epoch, sum over the epochs; validation: mean over the members of the
-    least error of each. What a model does not know is left out.
+    Times are of one member: median of an epoch, sum over the epochs; validation: of the weights that were
+    kept, mean over the members. What a model does not know is left out.
     """
     found: dict[str, Any] = {
         name: model.attrs[name] for name in ("family", "settings", "parameter_count") if name in model.attrs
@@ -252,7 +253,9 @@ def about(model: xr.Dataset) -> dict[str, Any]:
         found["epoch_seconds"] = float(np.nanmedian(epochs))
         found["train_seconds"] = float(np.nansum(epochs) / len(epochs))
     if np.isfinite(errors).any(axis=1).all():
-        found["validation_error"] = float(np.nanmin(errors, axis=1).mean())
+        best = json.loads(str(model.attrs.get("training", "{}"))).get("keep") == "best"
+        kept = [line.min() if best else line[-1] for line in (e[np.isfinite(e)] for e in errors)]
+        found["validation_error"] = float(np.mean(kept))
     return found
 
 

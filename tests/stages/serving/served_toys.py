@@ -128,4 +128,5 @@ def model_of(data: xr.Dataset, family: str = "fno", members: int = 1, floor: boo
         model["spread_floor"] = (channel, np.array([0.02]), {"units": "1"})
         model["interval_level"] = ("level", np.array([0.5, 0.9]), {"units": "1"})
         model["interval_factor"] = (("level", *channel), np.array([[0.7], [1.8]]), {"units": "1"})
+        model["simultaneous_factor"] = (("level", *channel), np.array([[40.0], [np.inf]]), {"units": "1"})
     return model

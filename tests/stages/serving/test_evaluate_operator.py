@@ -94,6 +94,11 @@ def test_samples_are_matched_by_name_and_lazy_inputs_give_the_same(toys, case):
         1.4 * net["u_std"].mean(), rtol=1e-12,
     )  # fmt: skip
     assert np.isnan(whole["coverage"].sel(candidate="off")).all()
+    both = whole["simultaneous_coverage"].sel(quantity="u", candidate="net ensemble").values
+    wanted = (np.abs(net["u_mean"] - truth) <= 40.0 * net["u_std"]).all(("x", "y")).mean()
+    np.testing.assert_allclose(both, [wanted, np.nan])
+    wide = whole["simultaneous_width"].sel(quantity="u", candidate="net ensemble", level=0.5)
+    np.testing.assert_allclose(wide, 80.0 * net["u_std"].mean(), rtol=1e-12)
 
 
 def test_a_new_resolution_has_a_row_of_the_interpolated_prediction(toys):

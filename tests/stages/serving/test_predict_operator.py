@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from kernels.errors import InputError
 from stages.operator_data import Samples
 from stages.operator_model import Predictor
-from stages.predict_operator import STAGE, PredictOperatorConfig
+from stages.predict_operator import STAGE, PredictOperatorConfig, about
 from stages.ragged import concat, take
 from stages.variables import TEST
 from tests.stages.operator_sets import mesh_set
@@ -75,6 +75,15 @@ def test_without_a_split_all_samples_are_predicted(case):
     test = STAGE(PredictOperatorConfig(), data=data, model=model, split=split)
     rows = np.flatnonzero(split["split"].values == TEST)
     np.testing.assert_array_equal(every["u_mean"].values[rows], test["u_mean"].values)
+
+
+def test_the_validation_error_is_that_of_the_weights_that_were_kept(toys):
+    model = toys.model_of(toys.grid_set(), members=2)
+    model["validation_error"][:] = [[0.5, 0.1, 0.3] + [np.nan] * 5, [0.5, 0.4, 0.2, 0.7] + [np.nan] * 4]
+    assert about(model)["validation_error"] == pytest.approx(0.5)
+    best = model.assign_attrs(training='{"keep": "best"}')
+    assert about(best)["validation_error"] == pytest.approx(0.15)
+    assert about(model)["train_seconds"] == pytest.approx(4.0)
 
 
 def test_one_member_without_a_floor_claims_no_deviation(toys):
