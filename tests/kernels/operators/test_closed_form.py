@@ -6,6 +6,7 @@ import torch
 
 from kernels.errors import InputError
 from kernels.operators.families import build
+from kernels.operators.kernel_search import Choice, squares, transform
 from kernels.operators.settings import KernelRidgeSettings, LinearSettings, MeanSettings
 from tests.kernels.operators.made_batches import grids, on_grid, on_meshes, signature, waves
 
@@ -34,6 +35,18 @@ def test_the_mean_is_the_mean_of_the_training_outputs():
 def test_a_linear_operator_is_found_exactly_by_least_squares(samples):
     operator, test = trained("linear", LinearSettings(), samples)
     assert relative(operator(test), test.u) < 1e-9
+
+
+def test_least_squares_keeps_directions_that_hardly_vary():
+    random = np.random.default_rng(0)
+    modes = np.linalg.qr(random.normal(size=(12, 12)))[0]
+    a = (random.normal(size=(40, 12)) * 10.0 ** -np.arange(0.0, 6.0, 0.5)) @ modes.T
+    u = a @ (modes * 10.0 ** np.arange(0.0, 6.0, 0.5)) @ modes.T
+    (x,) = grids(12)
+    operator = build("linear", signature((x,), (x,)), LinearSettings())
+    operator.fit(on_grid(a[:30, None], u[:30, None], (x,), (x,)), None)
+    test = on_grid(a[30:, None], u[30:, None], (x,), (x,))
+    assert relative(operator(test), test.u) < 1e-8
 
 
 def test_a_ridge_is_chosen_where_the_data_are_noisy():
@@ -69,6 +82,23 @@ def test_plain_kernel_ridge_is_that_of_scikit_learn():
     other = KernelRidge(alpha=1e-3, kernel="rbf", gamma=0.5 / (0.49 * distance)).fit(x, y - y.mean(axis=0))
     expected = other.predict(a[40:, 0]) + y.mean(axis=0)
     np.testing.assert_allclose(operator(test)[:, 0].numpy(), expected, atol=1e-10)
+
+
+@pytest.mark.parametrize("power", [0.5, 1.0])
+def test_the_metric_is_a_power_of_that_of_the_ridge_regression(power):
+    random = np.random.default_rng(0)
+    x, y = (torch.as_tensor(random.normal(size=(40, n))) for n in (6, 3))
+    x, y = x - x.mean(dim=0), y - y.mean(dim=0)
+    choice = Choice(1.0, power, 0.01, 1.0, 0.0, 0.0)
+    found = transform(x, y, choice)
+    shift = 0.01 * x.square().sum() * torch.eye(6, dtype=torch.float64)
+    w = torch.linalg.solve(x.T @ x + shift, x.T @ y)
+    values, vectors = torch.linalg.eigh(w @ w.T)
+    expected = (vectors[:, -3:] * values[-3:] ** power) @ vectors[:, -3:].T
+    metric = found @ found.T
+    torch.testing.assert_close(metric / metric.trace(), expected / expected.trace())
+    rows = x @ found
+    assert float(squares(rows, rows).mean()) == pytest.approx(1.0)
 
 
 def test_the_learnt_metric_helps_where_most_directions_of_the_input_do_not_matter():
@@ -148,6 +178,17 @@ def test_meshes_that_move_with_a_parameter(name):
     operator.fit(train, None)
     assert operator(test).shape == (45, 1)
     assert relative(operator(test), test.u) < (1e-10 if name == "linear" else 0.02)
+
+
+@pytest.mark.parametrize("name", ["linear", "kernel_ridge"])
+def test_where_the_nodes_lie_is_an_input_too(name):
+    where, train = on_meshes(20)
+    _, test = on_meshes(5, seed=1)
+    nothing = {"a": torch.zeros(180, 1, dtype=torch.float64), "parameters": torch.zeros(20, 0)}
+    operator = build(name, replace(where, inputs=1, parameters=0), SETTINGS[name])
+    operator.fit(replace(train, **nothing), None)
+    got = operator(replace(test, a=nothing["a"][:45], parameters=torch.zeros(5, 0)))
+    assert relative(got, test.u) < (1e-10 if name == "linear" else 0.02)
 
 
 def test_meshes_of_different_topology_are_refused():
