@@ -181,14 +181,6 @@ def scales(metrics: xr.Dataset, colours: Mapping[str, str]) -> str:
     return f'{text}<div class="plots"><figure>{plot}</figure></div>{rows_table(head, lines)}'
 
 
-def _percent(share: float) -> str:
-    return f"{100.0 * share:.1f}" if np.isfinite(share) else "–"
-
-
-def _with_units(value: float, units: str) -> str:
-    return number(value) + ("" if units == "1" or not np.isfinite(value) else f" {units}")
-
-
 def intervals(metrics: xr.Dataset) -> str:
     """Measured against nominal coverage: a plot and a table."""
     covered = metrics["coverage"].isel(quantity=0)
@@ -198,8 +190,8 @@ def intervals(metrics: xr.Dataset) -> str:
     names = [str(metrics["candidate"].values[i]) for i in kept]
     levels = metrics["level"].values
     plot = calibration(levels, covered.values[kept], names, {}, WANTED)
-    head = ("candidate", "nominal, %", "points inside, %", "width", "whole fields inside, %")
-    head += ("simultaneous: whole fields inside, %", "width")
+    head = ["candidate", "nominal, %", "points inside, %", "width", "whole fields inside, %"]
+    head += ["simultaneous: whole fields inside, %", "width"]
     lines: list[tuple[str, list[str]]] = []
     for q, quantity in enumerate(metrics["quantity"].values):
         units = str(metrics["quantity_units"].values[q])
