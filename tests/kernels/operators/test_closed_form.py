@@ -37,13 +37,14 @@ def test_a_linear_operator_is_found_exactly_by_least_squares(samples):
     assert relative(operator(test), test.u) < 1e-9
 
 
-def test_least_squares_keeps_directions_that_hardly_vary():
+@pytest.mark.parametrize("ridge", [None, 0.0])
+def test_least_squares_keeps_directions_that_hardly_vary(ridge):
     random = np.random.default_rng(0)
     modes = np.linalg.qr(random.normal(size=(12, 12)))[0]
     a = (random.normal(size=(40, 12)) * 10.0 ** -np.arange(0.0, 6.0, 0.5)) @ modes.T
     u = a @ (modes * 10.0 ** np.arange(0.0, 6.0, 0.5)) @ modes.T
     (x,) = grids(12)
-    operator = build("linear", signature((x,), (x,)), LinearSettings())
+    operator = build("linear", signature((x,), (x,)), LinearSettings(ridge))
     operator.fit(on_grid(a[:30, None], u[:30, None], (x,), (x,)), None)
     test = on_grid(a[30:, None], u[30:, None], (x,), (x,))
     assert relative(operator(test), test.u) < 1e-8
