@@ -130,7 +130,7 @@ def _data_var(name: str, required: bool) -> "pa.DataVar":
     variable = VARIABLES[name]
     dtype = None if variable.dtype == "str" else variable.dtype
     units = None if variable.units == "1" else {"units": variable.units}
-    return pa.DataVar(dtype=dtype, dims=variable.dims, attrs=units, required=required)
+    return pa.DataVar(dtype=dtype, dims=variable.dims, attrs=units, required=required, nullable=variable.gaps)
 
 
 def validate(expected: Schema, dataset: xr.Dataset, what: str) -> None:

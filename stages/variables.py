@@ -19,7 +19,7 @@ OK, FAILED = 0, 1
 
 @dataclass(frozen=True)
 class Variable:
-    """One named variable: its dims, dtype, units and meaning."""
+    """One named variable: its dims, dtype, units and meaning; gaps: nan says that there is no value."""
 
     name: str
     dims: tuple[str, ...]
@@ -27,6 +27,7 @@ class Variable:
     units: str
     meaning: str
     attrs: dict[str, Any] = field(default_factory=dict)
+    gaps: bool = False
 
     def attributes(self) -> dict[str, Any]:
         """Attributes that a dataset variable of this name carries."""
@@ -203,8 +204,17 @@ _ALL = (
     Variable("tensor_shape", ("tensor",), "str", "1", "its shape, numbers divided by commas"),
     Variable("tensor_dtype", ("tensor",), "str", "1", "its precision, in which the numbers are exact"),
     Variable("seed", ("member",), "int64", "1", "from which weights and order of the samples were drawn"),
-    Variable("train_loss", ("member", "epoch"), "float64", "1", "mean loss over the batches of an epoch"),
-    Variable("validation_error", ("member", "epoch"), "float64", "1", "relative L2 of the validation part"),
+    Variable(
+        "train_loss", ("member", "epoch"), "float64", "1", "mean loss over the batches of an epoch", gaps=True
+    ),
+    Variable(
+        "validation_error",
+        ("member", "epoch"),
+        "float64",
+        "1",
+        "relative L2 of the validation part",
+        gaps=True,
+    ),
     Variable("inference_seconds", ("sample",), "float64", "s", "time of a prediction, one sample alone"),
     Variable(
         "interpolated", ("sample",), "int8", "1", "1 where the model cannot serve the grid: interpolated"
@@ -231,7 +241,14 @@ _ALL = (
         "1",
         "joined in quadrature with the spread of the members, in the units of the output",
     ),
-    Variable("epoch_seconds", ("member", "epoch"), "float64", "s", "time of an epoch, without validation"),
+    Variable(
+        "epoch_seconds",
+        ("member", "epoch"),
+        "float64",
+        "s",
+        "time of an epoch, without validation",
+        gaps=True,
+    ),
 )
 
 VARIABLES: dict[str, Variable] = {variable.name: variable for variable in _ALL}

@@ -9,13 +9,14 @@ from kernels.errors import InputError
 from kernels.metrics.conformal import pointwise_factor, simultaneous_factor
 from kernels.operators.families import build
 from kernels.operators.settings import DeepOnetSettings, MeanSettings
-from stages.base import variable
+from stages.base import validate, variable
 from stages.ensemble import STAGE, EnsembleConfig
 from stages.normalise import STAGE as NORMALISE
 from stages.normalise import NormaliseConfig
 from stages.operator_data import Samples, signature
 from stages.operator_model import Predictor, model_dataset
 from stages.parts import rows_of
+from stages.predict_operator import STAGE as PREDICT
 from stages.variables import CALIBRATION, TEST, TRAIN
 
 CONFIG = EnsembleConfig()
@@ -72,6 +73,8 @@ def test_members_are_joined_in_the_order_of_their_seeds(made):
     joint = Predictor(model).predict(batch)
     for i, single in enumerate((one, two, three)):
         np.testing.assert_array_equal(joint[i], Predictor(single).predict(batch)[0])
+    # histories that end at different epochs are no reason to refuse the model
+    validate(PREDICT.inputs["model"], model, "the model")
     again = STAGE(CONFIG, data=data, split=split, **{"members.x": model})
     xr.testing.assert_identical(again, model)
 
