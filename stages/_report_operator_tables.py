@@ -96,14 +96,14 @@ def _called(metrics: xr.Dataset, i: int, name: str) -> str:
 
 
 def _costs(one: xr.Dataset) -> list[str]:
-    validation = pair(float(one["validation_error"]), float(one["validation_deviation"]))
-    parameters = float(one["parameter_count"])
+    validation = pair(float(one["validation"]), float(one["validation_deviation"]))
+    parameters = float(one["parameters"])
     return [
         validation,
         f"{int(parameters):,}" if np.isfinite(parameters) else "–",
-        number(float(one["epoch_seconds"])),
-        number(float(one["train_seconds"])),
-        number(1e3 * float(one["inference_seconds"])),
+        number(float(one["epoch_time"])),
+        number(float(one["training_time"])),
+        number(1e3 * float(one["sample_time"])),
         str(int(one["seeds"])),
     ]
 

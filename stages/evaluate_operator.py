@@ -14,8 +14,13 @@ from stages.base import Stage, StageConfig, schema, variable
 from stages.operator_data import channels, is_mesh
 from stages.variables import TEST
 
-ABOUT = ("parameter_count", "epoch_seconds", "train_seconds", "validation_error")
-"""What a prediction says of its model, a number each."""
+ABOUT = {
+    "parameters": ("parameter_count", "1", "trained parameters of one member"),
+    "epoch_time": ("epoch_seconds", "s", "time of an epoch, median over the epochs, mean over the seeds"),
+    "training_time": ("train_seconds", "s", "time of all epochs of one member"),
+    "validation": ("validation_error", "1", "relative L2 error of the validation part, mean over the seeds"),
+}
+"""What a prediction says of its model: attribute of the prediction, units, meaning."""
 
 
 class EvaluateOperatorConfig(StageConfig):
@@ -176,7 +181,7 @@ def _facts(lines: Sequence[_Line], scores: Scores) -> Described:
         ),
         "seeds": (dims, np.array([len(line.given) for line in lines]), "runs that the row is a mean of"),
         "members": (dims, np.array([line.attribute("members").max() for line in lines]), "members of a run"),
-        "inference_seconds": (
+        "sample_time": (
             dims, np.where(own, seconds, np.nan), "median time of a prediction, one sample alone"
         ),
         "stands_in": (dims, np.array(stand_in), "1 where the model cannot serve the grid: interpolated"),
@@ -185,9 +190,9 @@ def _facts(lines: Sequence[_Line], scores: Scores) -> Described:
             "standard deviation over seeds of the validation error",
         ),
     }  # fmt: skip
-    for name in ABOUT:
-        values = np.array([float(_mean(line.attribute(name), axis=0)) for line in lines])
-        found[name] = (dims, values, _MEANING[name])
+    for name, (attribute, _, meaning) in ABOUT.items():
+        values = np.array([float(_mean(line.attribute(attribute), axis=0)) for line in lines])
+        found[name] = (dims, values, meaning)
     return found
 
 
@@ -254,13 +259,7 @@ def _points(data: xr.Dataset, outputs: Sequence[str]) -> str:
     return f"{shape[0]} points" if len(shape) == 1 else " x ".join(map(str, shape))
 
 
-_MEANING = {
-    "parameter_count": "trained parameters of one member",
-    "epoch_seconds": "time of an epoch, median over the epochs, mean over the seeds",
-    "train_seconds": "time of all epochs of one member",
-    "validation_error": "relative L2 error of the validation part, mean over the seeds",
-}
-_UNITS = {"epoch_seconds": "s", "train_seconds": "s", "inference_seconds": "s"}
+_UNITS = {"sample_time": "s", **{name: units for name, (_, units, _) in ABOUT.items()}}
 
 
 def table(metrics: xr.Dataset) -> pd.DataFrame:
@@ -283,7 +282,7 @@ def table(metrics: xr.Dataset) -> pd.DataFrame:
                 line[f"coverage_{percent}"] = float(one["coverage"].sel(level=level))
                 line[f"width_{percent}"] = float(one["interval_width"].sel(level=level))
                 line[f"simultaneous_{percent}"] = float(one["simultaneous_coverage"].sel(level=level))
-            line |= {name: float(one[name]) for name in ("seeds", *ABOUT, "inference_seconds")}
+            line |= {name: float(one[name]) for name in ("seeds", *ABOUT, "sample_time")}
             line["chosen"] = int(str(one["base"].values) == metrics.attrs["chosen"])
             lines.append(line)
     return pd.DataFrame(lines)

@@ -168,7 +168,7 @@ def load_signature(model: xr.Dataset) -> "Signature":
     plain = json.loads(model.attrs["signature"])
     axes, out_axes = tuple(plain.pop("axes")), tuple(plain.pop("out_axes"))
     grid, out_grid = (
-        tuple(np.asarray(model[f"grid_{axis}"].values, dtype=np.float64) for axis in names)
+        tuple(np.array(model[f"grid_{axis}"].values, dtype=np.float64) for axis in names)
         for names in (axes, out_axes)
     )
     return Signature(**plain, axes=axes, out_axes=out_axes, grid=grid, out_grid=out_grid)

@@ -124,9 +124,9 @@ def model_of(data: xr.Dataset, family: str = "fno", members: int = 1, floor: boo
     }
     model = model_dataset(operators, settings, scales_of(data), data, list(range(members)), history)
     if floor:
-        channel = ("output_channel",)
-        model["spread_floor"] = (channel, np.array([0.02]), {"units": "1"})
-        model["interval_level"] = ("level", np.array([0.5, 0.9]), {"units": "1"})
-        model["interval_factor"] = (("level", *channel), np.array([[0.7], [1.8]]), {"units": "1"})
-        model["simultaneous_factor"] = (("level", *channel), np.array([[40.0], [np.inf]]), {"units": "1"})
+        for name, values in (
+            ("spread_floor", [0.02]), ("interval_level", [0.5, 0.9]), ("interval_factor", [[0.7], [1.8]]),
+            ("simultaneous_factor", [[40.0], [np.inf]]),
+        ):  # fmt: skip
+            model[name] = variable(name, np.array(values))
     return model

@@ -49,12 +49,12 @@ def test_means_over_samples_then_seeds_and_the_choice_by_validation(case):
     spread = found["seed_deviation"].sel(quantity="u", metric="relative_l2").values
     np.testing.assert_allclose(spread, [0.2 / np.sqrt(2.0), np.nan], rtol=1e-9)
     assert found.attrs["chosen"] == "a.b"
-    np.testing.assert_allclose(found["validation_error"], [0.25, 0.26])
+    np.testing.assert_allclose(found["validation"], [0.25, 0.26])
     np.testing.assert_allclose(
         found["sample_score"].sel(run="a.b.1", quantity="u", metric="max_error"), 0.3, rtol=1e-9
     )
     assert found["undefined"].sel(quantity="u", metric="boundary_error") == "a periodic grid has no boundary"
-    assert found["inference_seconds"].values.tolist() == [3.0, 3.0]
+    assert found["sample_time"].values.tolist() == [3.0, 3.0]
     lines = table(found)
     assert lines["chosen"].tolist() == [1, 0]
     metrics = scalars(found)
@@ -111,7 +111,7 @@ def test_a_new_resolution_has_a_row_of_the_interpolated_prediction(toys):
     assert found.attrs["points"] == "16 x 16"
     l2 = found["score"].sel(metric="relative_l2", quantity="u").values
     assert l2[0] != l2[1]
-    assert np.isnan(found["inference_seconds"].values[1])
+    assert np.isnan(found["sample_time"].values[1])
     assert found["seeds"].values.tolist() == [2, 2]
 
 
