@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from kernels.errors import InputError
-from kernels.operators.flat import folds
+from kernels.operators.flat import folds, rotated
 from kernels.operators.settings import KernelRidgeSettings
 
 KERNELS = ("rbf", "matern")
@@ -113,7 +113,7 @@ def chosen(x: Tensor, y: Tensor, settings: KernelRidgeSettings) -> Choice:
     linear = (0.0, 1.0) if settings.linear is None else (float(settings.linear),)
     lengths = LENGTHS if settings.length is None else (settings.length,)
     ridges = RIDGES if settings.ridge is None else (settings.ridge,)
-    few, most = (x[:_FEW], y[:_FEW]), (x[:_MOST], y[:_MOST])
+    few, most = ((rotated(x[:n]), rotated(y[:n])) for n in (_FEW, _MOST))
     first = product(metrics, kernels[:1], lengths, linear[:1])
     best = _best(*few, [Choice(float(k), p, s, at, c, 0.0) for (p, s), k, at, c in first], ridges)
     second = product(kernels, lengths, linear)

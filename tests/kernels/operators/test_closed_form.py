@@ -72,6 +72,16 @@ def test_ridge_weights_solve_the_normal_equations():
     torch.testing.assert_close((normal + shift) @ operator.weight, rows.T @ y)
 
 
+def test_weights_are_kept_as_factors_where_samples_are_few():
+    a, u, x = waves(30, 40)
+    operator = build("linear", signature((x,), (x,)), LinearSettings(ridge=1e-6))
+    operator.fit(on_grid(a[:10], u[:10], (x,), (x,)), None)
+    assert operator.size() == 2 * 40 * 10 + 40
+    full = operator.basis @ operator.weight
+    test = on_grid(a[10:], u[10:], (x,), (x,))
+    torch.testing.assert_close(operator(test)[:, 0], operator.flat.inputs(test) @ full + operator.mean)
+
+
 def test_plain_kernel_ridge_is_that_of_scikit_learn():
     from sklearn.kernel_ridge import KernelRidge
 
