@@ -116,6 +116,26 @@ def _single(data: xr.Dataset, rows: np.ndarray, model: xr.Dataset) -> "Iterator[
             yield start + i, one
 
 
+_last: list[tuple[str, Any]] = []
+"""Name and operators of the model that this process used last: parts of one set have the same."""
+
+
+def _predictor(model: xr.Dataset) -> Any:
+    """The operators of a model; those of the last call again where the model is the same.
+
+    Weights of 100 MB take as long to read and to copy as the prediction of tens of samples. The token is of
+    the content, or of what the arrays are read from where they are not in memory.
+    """
+    from dask.base import tokenize
+
+    from stages.operator_model import Predictor
+
+    token = tokenize(model)
+    if not _last or _last[0][0] != token:
+        _last[:] = [(token, Predictor(model))]
+    return _last[0][1]
+
+
 @dataclass(frozen=True)
 class _Serving:
     """A model, and what it gives where the grid is another than its own.
@@ -132,9 +152,8 @@ class _Serving:
     @classmethod
     def of(cls, config: PredictOperatorConfig, data: xr.Dataset, model: xr.Dataset) -> "_Serving":
         from stages.operator_data import signature
-        from stages.operator_model import Predictor
 
-        predictor = Predictor(model)
+        predictor = _predictor(model)
         given, own = signature(data), predictor.signature
         other = own.layout == "grid" and not same_grids(given, own)
         floor = np.asarray(model["spread_floor"].values) if "spread_floor" in model else None
@@ -265,8 +284,8 @@ STAGE = Stage(
     config=PredictOperatorConfig,
     inputs={
         "data": schema("sample_name", optional=("node_count", "cell_count", "x", "connectivity")),
-        "model": schema(
-            "weights", "tensor_name", "tensor_shape", "seed", "validation_error", "epoch_seconds",
+        "model": schema(  # not the weights: a look for gaps in every part would read them all
+            "tensor_name", "tensor_shape", "seed", "validation_error", "epoch_seconds",
             "input_mean", "input_scale", "output_mean", "output_scale",
         ),
         "split": schema("split", "sample_name"),

@@ -86,6 +86,24 @@ def test_the_validation_error_is_that_of_the_weights_that_were_kept(toys):
     assert about(model)["train_seconds"] == pytest.approx(4.0)
 
 
+def test_a_model_is_built_once_for_all_parts_and_again_where_its_weights_differ(case, monkeypatch):
+    data, _, model = case
+    built = []
+
+    def counted(given: xr.Dataset) -> Predictor:
+        built.append(given)
+        return Predictor(given)
+
+    monkeypatch.setattr("stages.operator_model.Predictor", counted)
+    monkeypatch.setattr("stages.predict_operator._last", [])
+    found = [STAGE(PredictOperatorConfig(), data=data.isel(sample=[i]), model=model.copy()) for i in (0, 1)]
+    assert len(built) == 1
+    model["weights"] = model["weights"] * 1.5
+    again = STAGE(PredictOperatorConfig(), data=data.isel(sample=[0]), model=model)
+    assert len(built) == 2
+    assert np.abs(again["u_mean"] - found[0]["u_mean"]).max() > 1e-3
+
+
 def test_one_member_without_a_floor_claims_no_deviation(toys):
     data = toys.grid_set()
     assert "u_std" not in STAGE(PredictOperatorConfig(), data=data, model=toys.model_of(data))
