@@ -1,6 +1,6 @@
 """Closed-form operators on real sets beside scikit-learn's kernel ridge, and how often their intervals hold.
 
-Run from the repository, on one thread: python -m benchmarks.operators.cheap_operators [folder of real inputs].
+Run from the repository, on one thread: python -m benchmarks.operators.cheap_operators [folder of inputs].
 Greens: 10 splits of 80 / 20 pairs; burgers, darcy: the given parts. Intervals: 10 draws of the calibration
 part (20, 100, 100 samples) from the training samples; kernels chosen on the rest. Needs the extra `dev`.
 """
