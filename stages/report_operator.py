@@ -151,7 +151,8 @@ def _verdict(metrics: xr.Dataset) -> str:
         return ""
     best = min(plain, key=lambda name: plain[name])
     if family[chosen] in BASELINES:
-        text = f"The chosen candidate is a baseline, {chosen}: no network was better on validation."
+        why = "no network was better on validation" if set(family.values()) - set(BASELINES) else "all are"
+        text = f"The chosen candidate is a baseline, {chosen}: {why}."
         return f'<p class="warn">{escape(text)}</p>'
     share = number(100.0 * errors[chosen] / plain[best])
     text = f"{chosen} has {share} % of the error of the best baseline, {best}."
