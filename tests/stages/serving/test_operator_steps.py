@@ -57,6 +57,39 @@ def test_parts_are_joined_scored_and_shown_by_the_runner(tmp_path):
     assert "chosen by validation: <b>linear</b>" in page
 
 
+@pytest.mark.parametrize("fields", [True, False], ids=["other axes", "numbers alone"])
+def test_inputs_on_other_axes_and_inputs_that_are_numbers_alone(fields):
+    random = np.random.default_rng(1)
+    force, load = random.standard_normal((240, 20)), random.uniform(1.0, 2.0, 240)
+    x = np.linspace(0.0, 1.0, 9)
+    u = np.sin(x) * load[:, None] + (force[:, :9] if fields else 0.0)
+    data = xr.Dataset(
+        {
+            "f": (("sample", "s"), force, {"role": "input", "units": "N"}),
+            "u": (("sample", "x"), u, {"role": "field", "units": "m"}),
+            "load": ("sample", load, {"role": "parameter", "units": "N"}),
+            "sample_name": made.variable("sample_name", np.array([f"g_{i}" for i in range(240)])),
+        },
+        coords={"s": ("s", np.arange(20.0), {"units": "m"}), "x": ("x", x, {"units": "m"})},
+    )
+    data = data if fields else data.drop_vars(["f", "s"])
+    split = made.split_of(data)
+    model = fitted("linear", LinearSettings(ridge=1e-10), data, split, 0.1)
+    new = data.drop_vars("u")
+    config = predict_operator.PredictOperatorConfig()
+    found = predict_operator.STAGE(config, data=new, model=model, split=split)
+    given = {"predictions.linear.0": found}
+    scores = evaluate_operator.STAGE(
+        evaluate_operator.EvaluateOperatorConfig(), data=data, split=split, **given
+    )
+    l2 = float(scores["score"].sel(quantity="u", candidate="linear", metric="relative_l2"))
+    assert l2 < 1e-6
+    page = report_operator.STAGE(
+        report_operator.ReportOperatorConfig(), data=data, metrics=scores, provenance=PROVENANCE, **given
+    )
+    assert ("input f" in page["page"].values.tobytes().decode()) is fields
+
+
 @pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
 def test_what_every_stage_keeps(stage):
     with pytest.raises(ValidationError, match="no_such_option"):
