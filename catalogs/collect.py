@@ -1,5 +1,6 @@
 """Garbage collection: removes what killed runs left, beside runs that go on."""
 
+import shutil
 import time
 from collections import defaultdict
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from catalogs.contents import delete_contents
 from catalogs.database import writing
 from catalogs.liveness import SILENT_SECONDS, living
 from catalogs.object_stores import owner_of
+from catalogs.scratch import stale
 from catalogs.sealing import divided
 from catalogs.segments import leave_unused, lock
 from catalogs.stores import Entry, FolderStore
@@ -38,8 +40,9 @@ def gc(catalog: Catalog, dry_run: bool = False, all_parts: bool = False) -> pd.D
 
     What belongs to a process that lives stays: one of this machine, or one on another machine whose heartbeat
     is younger than SILENT_SECONDS. So do data that a record beside them claims, which another catalog may
-    use, segments that a compaction freed less than SILENT_SECONDS ago, which somebody may be reading, and
-    parts of published artifacts, since a larger study reuses them; `all_parts` removes those.
+    use, segments that a compaction freed less than SILENT_SECONDS ago, which somebody may be reading, what a
+    killed computation goes on from, for a week, and parts of published artifacts, since a larger study reuses
+    them; `all_parts` removes those.
     Raises InputError where the store cannot be written.
     """
     with catalog.errors("collecting garbage"), catalog.data.alone():
@@ -51,6 +54,9 @@ def gc(catalog: Catalog, dry_run: bool = False, all_parts: bool = False) -> pd.D
                 *_orphan_parts(catalog, connection),
                 *_vanished_parts(catalog, connection, all_parts),
             ]
+        found += [
+            _Found("scratch", str(place), size) for place, size in stale(catalog.project, catalog.exists)
+        ]
         if not dry_run:
             _remove(catalog, found)
     rows = [(one.kind, one.name.rpartition("/")[2], one.size) for one in found]
@@ -68,7 +74,11 @@ def _remove(catalog: Catalog, found: list[_Found]) -> None:
         lock(connection)
         unused = leave_unused(connection, freed, freed=False)
         free = catalog.records.leave([], [divided(one)[0] for one in unused])
-    catalog.data.delete([*(one.name for one in found if one.kind != "segment"), *free])
+    for one in found:
+        if one.kind == "scratch":
+            shutil.rmtree(one.name, ignore_errors=True)
+    named = (one.name for one in found if one.kind not in ("segment", "scratch"))
+    catalog.data.delete([*named, *free])
 
 
 def _freed(connection: Connection) -> list[_Found]:

@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from types import TracebackType
 
@@ -15,6 +16,7 @@ from threadpoolctl import threadpool_limits
 from catalogs import environment
 from catalogs.catalog import Record
 from catalogs.keys import artifact_key, dataset_digest
+from catalogs.scratch import scratch
 from kernels.errors import InputError
 from pipelines.catalog_access import Heart, open_catalog
 from pipelines.cluster import Cluster
@@ -68,8 +70,11 @@ class Runner:
         self._cluster.close()
         self.catalog.close()
 
-    def step(self, stage: Stage, config: StageConfig, inputs: Mapping[str, str]) -> str:
-        """Key of the stage's result; computed and published unless it is there already.
+    def step(
+        self, stage: Stage, config: StageConfig, inputs: Mapping[str, str], label: str | None = None
+    ) -> str:
+        """Key of the stage's result; computed and published unless it is there already. `label`: what the
+        step is called, where it is not the stage's name.
 
         Raises InputError where an input does not fit, a sample is refused, or the disk is full; the catalog
         is unchanged.
@@ -78,22 +83,26 @@ class Runner:
         if not self.catalog.exists(key):
             with self.alone:
                 if not self.catalog.exists(key):
-                    self._compute(key, stage, config, inputs)
+                    self._compute(key, stage, config, inputs, label or stage.name)
         if key not in self.computed:
-            say(f"{stage.name}: already there ({key[:12]})", self.settings.quiet)
+            say(f"{label or stage.name}: already there ({key[:12]})", self.settings.quiet)
         return key
 
-    def _compute(self, key: str, stage: Stage, config: StageConfig, inputs: Mapping[str, str]) -> None:
+    def _compute(
+        self, key: str, stage: Stage, config: StageConfig, inputs: Mapping[str, str], label: str
+    ) -> None:
         self._heart.start()
         started, clock = datetime.now(UTC), time.perf_counter()
         datasets = {name: self._open(used) for name, used in inputs.items()}
         if stage.split_over is None:
-            result = self._whole(stage, config, datasets)
-            self.catalog.publish(key, result, self._record(stage, config, inputs, started, clock, result))
+            with scratch(self.settings.project, key) if stage.resumable else nullcontext() as kept:
+                resuming = stage if kept is None else stage.resuming_in(kept)
+                result = self._whole(resuming, config, datasets, label)
+                self.catalog.publish(key, result, self._record(stage, config, inputs, started, clock, result))
         else:
             stage.check_inputs(datasets)
-            parts = self._parts(stage, config, inputs, datasets, key)
-            with progress(f"{stage.name}: joining {len(parts)} parts", None, self.settings.quiet):
+            parts = self._parts(stage, config, inputs, datasets, key, label)
+            with progress(f"{label}: joining {len(parts)} parts", None, self.settings.quiet):
                 self.catalog.publish_parts(
                     key, parts, self._record(stage, config, inputs, started, clock, None)
                 )
@@ -119,12 +128,14 @@ class Runner:
             self.computed.append(key)
         return key
 
-    def _whole(self, stage: Stage, config: StageConfig, datasets: Mapping[str, xr.Dataset]) -> xr.Dataset:
+    def _whole(
+        self, stage: Stage, config: StageConfig, datasets: Mapping[str, xr.Dataset], label: str
+    ) -> xr.Dataset:
         with threadpool_limits(os.cpu_count() or 1, user_api="blas"):
             if stage.reports:
-                with counted(stage.name, self.settings.quiet) as report:
+                with counted(label, self.settings.quiet) as report:
                     return stage.reporting_to(report)(config, **datasets)
-            with progress(stage.name, None, self.settings.quiet):
+            with progress(label, None, self.settings.quiet):
                 return stage(config, **datasets)
 
     def _record(
@@ -149,13 +160,14 @@ class Runner:
         inputs: Mapping[str, str],
         datasets: Mapping[str, xr.Dataset],
         key: str,
+        label: str,
     ) -> list[str]:
         split = stage.split_over or ""
         count = datasets[split].sizes.get("sample", 0)
         if count == 0:
             raise InputError(f"input {split!r} of stage {stage.name!r} has no samples: expected at least one")
         keys: list[str] = []
-        with progress(stage.name, count, self.settings.quiet) as advance:
+        with progress(label, count, self.settings.quiet) as advance:
             for number, samples in self._cluster.map(
                 self._missing(stage, config, inputs, key, keys), self._inline
             ):

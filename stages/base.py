@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import xarray as xr
@@ -30,8 +31,13 @@ class Schema:
     optional: tuple[str, ...] = ()
 
 
-Progress = Callable[[int, int], None]
-"""`progress(done, total)`: how many steps of a stage's work are done, of how many."""
+class Progress(Protocol):
+    """`progress(done, total, text)`: how many steps of a stage's work are done, of how many, and a word on
+    them, which may be left out."""
+
+    def __call__(self, done: int, total: int, text: str = "") -> None:
+        """Tell."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -43,7 +49,9 @@ class Stage:
     several: declared inputs that come any number of times as "<name>.<label>", the label any text, and reach
     `run` under these names as **keywords; at least one unless the input is optional.
     reports: `run` takes the keyword `progress`, a Progress or None, and calls it while it works, which
-    changes no number; see `reporting_to`. Raise `version` whenever the numbers that `run` returns change.
+    changes no number; see `reporting_to`. resumable: `run` takes the keyword `scratch`, a folder or None:
+    what it writes there outlives a kill, is there again when the same key is computed, and is gone once the
+    result is published; see `resuming_in`. Raise `version` whenever the numbers that `run` returns change.
     """
 
     name: str
@@ -58,6 +66,7 @@ class Stage:
     optional: tuple[str, ...] = field(default=())
     reports: bool = False
     several: tuple[str, ...] = ()
+    resumable: bool = False
 
     def __post_init__(self) -> None:
         wrong = [name for name in self.several if name not in self.inputs or name == self.split_over]
@@ -76,6 +85,12 @@ class Stage:
         if not self.reports:
             return self
         return replace(self, run=partial(self.run, progress=progress), reports=False)
+
+    def resuming_in(self, scratch: Path) -> "Stage":
+        """This stage with a folder that outlives a kill; itself where it is not resumable."""
+        if not self.resumable:
+            return self
+        return replace(self, run=partial(self.run, scratch=scratch), resumable=False)
 
     def check_inputs(self, datasets: Mapping[str, xr.Dataset]) -> None:
         """Raise InputError where an input is missing, unknown or does not fit its schema."""

@@ -17,7 +17,7 @@ import xarray as xr
 
 from kernels.errors import InputError
 from stages.base import by_role
-from stages.ragged import take
+from stages.ragged import offsets, take
 from stages.variables import FIELD, INPUT, PARAMETER
 
 if TYPE_CHECKING:
@@ -162,6 +162,29 @@ class Samples:
             columns.append(wanted)
         return np.stack(columns, axis=1)
 
+    def bytes_each(self, itemsize: int) -> float:
+        """Mean bytes of a sample, its values in numbers of `itemsize` bytes."""
+        numbers = float(len(self.names.parameters))
+        for name in (*self.names.inputs, *self.names.outputs):
+            numbers += self.dataset[name].size / self.dataset.sizes["sample"]
+        if is_mesh(self.dataset):
+            mesh = self.dataset["x"].size + self.dataset["connectivity"].size
+            numbers += 8.0 / itemsize * mesh / self.dataset.sizes["sample"]
+        return max(1.0, numbers * itemsize)
+
+    def file_ends(self, most: int = 256) -> np.ndarray:
+        """Rows at which files of the largest variable end; runs of `most` where it has none."""
+        names = (*self.names.inputs, *self.names.outputs, *self.names.parameters)
+        largest = self.dataset[max(names, key=lambda name: self.dataset[name].nbytes)]
+        count = self.dataset.sizes["sample"]
+        if largest.chunks is None:
+            return np.unique(np.append(np.arange(most, count, most), count))
+        ends = np.cumsum(largest.chunks[0])
+        if largest.dims[0] == "sample":
+            return ends
+        found = np.searchsorted(offsets(self.dataset, "node")[1:], ends)
+        return np.unique(np.append(found[found > 0], count))
+
     def _nothing(self, part: xr.Dataset) -> np.ndarray:
         if is_mesh(part):
             return np.empty((part.sizes["node"], 0))
@@ -175,6 +198,8 @@ class Samples:
             values = np.asarray(part[name].values, dtype=np.float64)
             self._check_finite(part, name, values)
             if self.scales is not None:
+                if takes_logarithm(self.scales, kind, i):
+                    values = logarithm(part, name, values)
                 mean = float(self.scales[f"{kind}_mean"].values[i])
                 values = (values - mean) / float(self.scales[f"{kind}_scale"].values[i])
             columns.append(values)
@@ -183,13 +208,35 @@ class Samples:
     def _check_finite(self, part: xr.Dataset, name: str, values: np.ndarray) -> None:
         if np.isfinite(values).all():
             return
-        bad = int(np.flatnonzero(~np.isfinite(values.reshape(len(values), -1)).all(axis=1))[0])
-        if part[name].dims == ("node",):
-            bad = int(np.searchsorted(np.cumsum(part["node_count"].values), bad, side="right"))
-        label = str(part["sample_name"].values[bad]) if "sample_name" in part else str(bad)
+        label = _first_bad(part, name, np.isfinite(values))
         raise InputError(
             f"{name!r} of sample {label} has values that are not finite: repair or drop the sample"
         )
+
+
+def takes_logarithm(scales: xr.Dataset, kind: str, channel: int) -> bool:
+    """Whether the scales are those of the logarithm of a channel; kind: input, output or parameter."""
+    flags = scales.get(f"{kind}_logarithm")
+    return flags is not None and bool(flags.values[channel])
+
+
+def logarithm(part: xr.Dataset, name: str, values: np.ndarray) -> np.ndarray:
+    """ln(values), the values of a variable; raises InputError naming the first sample that has none."""
+    if not (values > 0.0).all():
+        label = _first_bad(part, name, values > 0.0)
+        raise InputError(
+            f"{name!r} of sample {label} has values that are not positive, but "
+            "its logarithm is to be taken: leave it out of `logarithm` in normalise, or drop the sample"
+        )
+    return np.asarray(np.log(values))
+
+
+def _first_bad(part: xr.Dataset, name: str, good: np.ndarray) -> str:
+    """Name of the first sample that has a value which is not good."""
+    bad = int(np.flatnonzero(~good.reshape(len(good), -1).all(axis=1))[0])
+    if part[name].dims == ("node",):
+        bad = int(np.searchsorted(np.cumsum(part["node_count"].values), bad, side="right"))
+    return str(part["sample_name"].values[bad]) if "sample_name" in part else str(bad)
 
 
 def mesh_batch(part: xr.Dataset, prescribed: np.ndarray | None = None) -> "MeshBatch":

@@ -1,0 +1,1 @@
+"""Training of neural operators: order of the samples, stream, losses, loop and checkpoints."""

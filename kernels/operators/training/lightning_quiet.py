@@ -1,0 +1,98 @@
+"""A Lightning trainer that says nothing, writes nothing, and leaves the process as it was."""
+
+import logging
+import os
+import signal
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.plugins.environments import LightningEnvironment
+
+from kernels.operators.training.options import Options
+
+_LOGGERS = ("lightning", "lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero")
+
+
+@contextmanager
+def quiet_trainer(options: Options, epochs: int) -> Iterator[pl.Trainer]:
+    """A trainer for `epochs` epochs of one process; no logs, bars, files or handlers of signals."""
+    with ExitStack() as stack:
+        for guard in (_threads(options.threads), _random(), _environment(), _silence(), _signals()):
+            stack.enter_context(guard)
+        trainer = pl.Trainer(
+            accelerator=options.accelerator, devices=1, precision=options.precision, max_epochs=epochs,
+            logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+            num_sanity_val_steps=0, use_distributed_sampler=False, plugins=[LightningEnvironment()],
+        )  # fmt: skip
+        # its handler would put off SIGTERM to the end of a step, and ours would not be asked
+        trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
+        yield trainer
+
+
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    before = torch.get_num_threads()
+    if count is not None:
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def _random() -> Iterator[None]:
+    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
+    with torch.random.fork_rng(devices=devices):
+        yield
+
+
+@contextmanager
+def _environment() -> Iterator[None]:
+    before = dict(os.environ)
+    try:
+        yield
+    finally:
+        for name in set(os.environ) - set(before):
+            del os.environ[name]
+        for name, value in before.items():
+            if os.environ.get(name) != value:
+                os.environ[name] = value
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    levels = {name: logging.getLogger(name).level for name in _LOGGERS}
+    try:
+        for name in levels:
+            logging.getLogger(name).setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"lightning\..*")
+            warnings.filterwarnings("ignore", message=r".*(GPU available but not used|lr_scheduler\.step).*")
+            yield
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
+
+
+@contextmanager
+def _signals() -> Iterator[None]:
+    """Handlers as they were; Ctrl-C stays a KeyboardInterrupt, where Lightning ends the process instead."""
+    mine = threading.current_thread() is threading.main_thread()
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1) if mine else ()
+    before: dict[Any, Any] = {number: signal.getsignal(number) for number in numbers}
+    try:
+        yield
+    except SystemExit as error:
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        raise
+    finally:
+        for number, handler in before.items():
+            if handler is not None and signal.getsignal(number) != handler:
+                signal.signal(number, handler)

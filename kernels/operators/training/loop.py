@@ -1,0 +1,324 @@
+"""The training loop: Lightning steps an operator through an ordered stream, and can go on after a kill."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from torch import Tensor
+
+from kernels.operators.base import Batch, Operator, seeded
+from kernels.operators.training.batches import to_device
+from kernels.operators.training.checkpoints import copied, load, put_back, save
+from kernels.operators.training.lightning_quiet import quiet_trainer
+from kernels.operators.training.losses import LOSSES, Scales, relative_l2
+from kernels.operators.training.options import Options
+from kernels.operators.training.order import step_seed
+from kernels.operators.training.schedules import SCHEDULES
+from kernels.operators.training.stream import Step, Stream
+from kernels.operators.training.weak_form import Diffusion, residual
+
+Transform = Callable[[Batch, torch.Generator], Batch]
+"""A batch -> another one of the same problem; all chance comes from the generator."""
+
+Report = Callable[[int, int, str], None]
+"""`report(done, total, text)`: batches done of all, and the latest figures."""
+
+_DTYPES = {"32-true": torch.float32, "bf16-mixed": torch.float32, "64-true": torch.float64}
+
+
+@dataclass(frozen=True)
+class Diverged:
+    """A loss or a gradient that is not finite: where, counted from 1, and the samples of the batch."""
+
+    what: str
+    epoch: int
+    step: int
+    positions: np.ndarray
+    learning_rate: float
+
+
+@dataclass
+class State:
+    """Where a training is, everything that a checkpoint holds beside weights and optimizer."""
+
+    epoch: int = 0
+    step: int = 0
+    total: float = 0.0
+    seconds: float = 0.0
+    spent: float = 0.0
+    best_error: float = math.inf
+    waited: int = 0
+    stopped: bool = False
+    train_loss: list[float] = field(default_factory=list)
+    validation_error: list[float] = field(default_factory=list)
+    epoch_seconds: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """What a caller may add: other batches, an equation, the grid's boundary, reports, a place to save."""
+
+    transform: Transform | None = None
+    equation: Diffusion | None = None
+    boundary: Any = "dirichlet"
+    report: Report | None = None
+    scratch: Path | None = None
+
+
+@dataclass
+class Outcome:
+    """What training gave: its history, where it resumed, and why it ended early, if it did."""
+
+    state: State
+    resumed: tuple[int, int] | None = None
+    diverged: Diverged | None = None
+    compiled: str = "no"
+    device: str = "cpu"
+
+
+class NotFinite(Exception):
+    """Raised inside the loop where the loss or the gradient is not finite."""
+
+    def __init__(self, diverged: Diverged) -> None:
+        super().__init__(diverged.what)
+        self.diverged = diverged
+
+
+def train(
+    operator: Operator, stream: Stream, validation: Stream, scales: Scales, options: Options,
+    hooks: Hooks | None = None,
+) -> Outcome:  # fmt: skip
+    """Train in place by AdamW (Loshchilov and Hutter 2019), from the checkpoint in the scratch, if any.
+
+    After it the operator has the weights that `options.keep` says, or the last ones before a loss that was
+    not finite. On one CPU thread count a run that was killed anywhere ends with the same bits. Handlers of
+    signals, seeds, thread counts and environment are as they were, in the end.
+    """
+    module = _Module(operator, stream, validation, scales, options, hooks or Hooks())
+    outcome = module.outcome
+    if not module.state.stopped and module.state.epoch < options.epochs:
+        try:
+            with quiet_trainer(options, options.epochs - module.state.epoch) as trainer:
+                trainer.fit(module)
+                outcome.device = str(trainer.strategy.root_device)
+        except NotFinite as error:
+            outcome.diverged = error.diverged
+    operator.to("cpu")
+    module.finish()
+    return outcome
+
+
+class _Module(pl.LightningModule):
+    def __init__(
+        self, operator: Operator, stream: Stream, validation: Stream, scales: Scales, options: Options,
+        hooks: Hooks,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.operator, self.options, self.hooks = operator, options, hooks
+        self.stream, self.validation, self.scales = stream, validation, scales
+        self.kind = _DTYPES[options.precision]
+        operator.to(self.kind)
+        self.state = State()
+        self._optimizer_state: dict[str, Any] | None = None
+        self._best: dict[str, Tensor] | None = None
+        self.outcome = Outcome(self.state)
+        self._call: list[Callable[[Batch], Tensor]] = [operator]
+        self._saved = self._begun = time.monotonic()
+        self._rate, self._now = 0.0, 0
+        if hooks.scratch is not None:
+            self._restore(load(hooks.scratch))
+
+    # --- Lightning's hooks
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        optimizer = torch.optim.AdamW(
+            self.operator.parameters(), lr=self.options.learning_rate, weight_decay=self.options.weight_decay
+        )
+        if self._optimizer_state is not None:
+            optimizer.load_state_dict(self._optimizer_state)
+        return optimizer
+
+    def train_dataloader(self) -> "_Epochs":
+        return _Epochs(self)
+
+    def transfer_batch_to_device(self, batch: Step, device: torch.device, dataloader_idx: int) -> Step:
+        return replace(batch, batch=to_device(batch.batch, self.kind, device))
+
+    def on_fit_start(self) -> None:
+        self._begun = self._saved = time.monotonic()
+        self.scales = self.scales.to(self.kind, self.device)
+        if self.options.compile:
+            self._call, self.outcome.compiled = _compiled(self.operator, self.stream, self.kind, self.device)
+
+    def on_train_batch_start(self, batch: Step, batch_idx: int) -> None:
+        total = self.options.epochs * self.stream.steps
+        done = (self.state.epoch * self.stream.steps + batch.number) / max(1, total - 1)
+        if self.options.max_minutes is not None:
+            done = max(done, self._spent() / (60.0 * self.options.max_minutes))
+        self._rate = self.options.learning_rate * SCHEDULES[self.options.schedule](min(done, 1.0))
+        for group in self.trainer.optimizers[0].param_groups:
+            group["lr"] = self._rate
+        torch.manual_seed(step_seed(self.options.seed, self.state.epoch, batch.number))
+        self._now = batch.number
+
+    def training_step(self, batch: Step, batch_idx: int) -> Tensor:
+        values = batch.batch
+        chance = seeded(step_seed(self.options.seed, self.state.epoch, batch.number))
+        if self.hooks.transform is not None:
+            values = self.hooks.transform(values, chance)
+        predicted = self._call[0](values).to(self.kind)
+        with torch.autocast(self.device.type, enabled=False):
+            loss = self._loss_of(predicted, values, chance)
+        self._seen = batch.positions
+        self._loss = float(loss.detach())
+        if not math.isfinite(self._loss):
+            raise NotFinite(self._diverged("loss"))
+        return loss
+
+    def _loss_of(self, predicted: Tensor, values: Batch, chance: torch.Generator) -> Tensor:
+        loss = LOSSES[self.options.loss](predicted, values, self.scales, self.hooks.boundary).mean()
+        if self.hooks.equation is None:
+            return loss
+        weak = residual(predicted, values, self.scales, self.hooks.equation, chance)
+        return loss + self.hooks.equation.weight * weak.mean()
+
+    def configure_gradient_clipping(self, optimizer: Any, *_: Any, **__: Any) -> None:
+        """Clip, and stop before a gradient that is not finite reaches the weights."""
+        most = math.inf if self.options.clip is None else self.options.clip
+        norm = torch.nn.utils.clip_grad_norm_(self.operator.parameters(), most)
+        if not bool(torch.isfinite(norm)):
+            raise NotFinite(self._diverged("gradient"))
+
+    def on_train_batch_end(self, outputs: Any, batch: Step, batch_idx: int) -> None:
+        self.state.total += self._loss
+        self.state.step = batch.number + 1
+        if self.hooks.report is not None:
+            done = self.state.epoch * self.stream.steps + self.state.step
+            self.hooks.report(done, self.options.epochs * self.stream.steps, self._text())
+        if self._is_over():
+            self.trainer.should_stop = True
+        if self.state.step < self.stream.steps and not self.trainer.should_stop:
+            self._save_if_due()
+
+    def on_train_epoch_end(self) -> None:
+        state = self.state
+        state.train_loss.append(state.total / max(1, state.step))
+        state.epoch_seconds.append(state.seconds + self._lap())
+        error = self._validation_error()
+        self._lap()
+        state.validation_error.append(error)
+        if error < state.best_error:
+            state.best_error, state.waited = error, 0
+            if self.options.keep == "best":
+                self._best = copied(self.operator)
+        else:
+            state.waited += 1
+        patience = self.options.patience
+        state.stopped = self._is_over() or (patience is not None and state.waited >= patience)
+        state.epoch, state.step, state.total, state.seconds = state.epoch + 1, 0, 0.0, 0.0
+        if state.stopped:
+            self.trainer.should_stop = True
+        if state.stopped or state.epoch >= self.options.epochs:
+            self._save()
+        else:
+            self._save_if_due()
+
+    # --- ours
+
+    def finish(self) -> None:
+        """Leave the weights that are to be kept in the operator."""
+        if self.options.keep == "best" and self._best is not None:
+            put_back(self.operator, self._best)
+        self.operator.eval()
+
+    def _diverged(self, what: str) -> Diverged:
+        return Diverged(what, self.state.epoch + 1, self._now + 1, self._seen, self._rate)
+
+    def _is_over(self) -> bool:
+        minutes = self.options.max_minutes
+        return minutes is not None and self._spent() >= 60.0 * minutes
+
+    def _spent(self) -> float:
+        return self.state.spent + time.monotonic() - self._begun
+
+    def _lap(self) -> float:
+        """Seconds since the last lap, which count as spent."""
+        now = time.monotonic()
+        passed, self._begun = now - self._begun, now
+        self.state.spent += passed
+        return passed
+
+    def _text(self) -> str:
+        errors = self.state.validation_error
+        known = f", validation {100.0 * errors[-1]:.2f} %" if errors else ""
+        return f"epoch {self.state.epoch + 1}, loss {self._loss:.4g}{known}"
+
+    def _validation_error(self) -> float:
+        self.operator.eval()
+        total = 0.0
+        with torch.no_grad():
+            for step in self.validation.in_order():
+                values = to_device(step.batch, self.kind, self.device)
+                predicted = self.operator(values).to(self.kind)
+                errors = relative_l2(predicted, values, self.scales, self.hooks.boundary)
+                total += float(errors.mean(dim=1).sum())
+        self.operator.train()
+        return total / len(self.validation.samples)
+
+    def _save_if_due(self) -> None:
+        if time.monotonic() - self._saved >= self.options.checkpoint_seconds:
+            self._save()
+
+    def _save(self) -> None:
+        if self.hooks.scratch is None:
+            return
+        self.state.seconds += self._lap()
+        plain = dict(vars(self.state))
+        optimizer = self.trainer.optimizers[0].state_dict()
+        tensors = copied(self.operator)
+        save(
+            self.hooks.scratch,
+            {"state": plain, "tensors": tensors, "optimizer": optimizer, "best": self._best},
+        )
+        self._saved = time.monotonic()
+
+    def _restore(self, found: dict[str, Any] | None) -> None:
+        if found is None:
+            return
+        for name, value in found["state"].items():
+            setattr(self.state, name, value)
+        put_back(self.operator, found["tensors"])
+        self._optimizer_state, self._best = found["optimizer"], found["best"]
+        self.outcome.resumed = (self.state.epoch, self.state.step)
+
+
+class _Epochs:
+    """What Lightning iterates: the rest of the epoch that the module is in."""
+
+    def __init__(self, module: _Module) -> None:
+        self._module = module
+
+    def __iter__(self) -> Any:
+        state = self._module.state
+        return self._module.stream.epoch(state.epoch, state.step)
+
+
+def _compiled(
+    operator: Operator, stream: Stream, kind: torch.dtype, device: torch.device
+) -> tuple[list[Callable[[Batch], Tensor]], str]:
+    """The operator compiled, tried on one batch; itself, with the reason, where that fails."""
+    first = next(iter(stream.epoch(0)))
+    try:
+        with torch.no_grad():
+            compiled = torch.compile(operator)
+            compiled(to_device(first.batch, kind, device))
+    except Exception as error:  # noqa: BLE001 - whatever the compiler lacks, training can do without it
+        reason = str(error).strip().splitlines()
+        return [operator], f"no: {type(error).__name__}: {reason[0] if reason else ''}"
+    return [compiled], "yes"
