@@ -13,13 +13,18 @@ Order = Literal["linear", "cubic"]
 
 
 def interpolate(
-    values: Tensor, source: tuple[Tensor, ...], target: tuple[Tensor, ...], order: Order = "linear"
+    values: Tensor,
+    source: tuple[Tensor, ...],
+    target: tuple[Tensor, ...],
+    order: Order = "linear",
+    periodic: bool = False,
 ) -> Tensor:
     """Values on the target grid from those on the source grid: a tensor product of Lagrange polynomials.
 
     values (..., *source); the polynomial of degree 1 or 3 runs through the nearest 2 or 4 points of an axis
     and goes on beyond its ends, so points that coincide keep their values and polynomials of that degree are
-    exact (to round-off). Any rising coordinates. Raises InputError where the shapes do not fit.
+    exact (to round-off). Any rising coordinates. periodic: along all axes, the period one spacing longer than
+    the axis, so nothing is continued beyond the ends. Raises InputError where the shapes do not fit.
     """
     given = tuple(values.shape[values.dim() - len(source) :])
     wanted = tuple(len(axis) for axis in source)
@@ -28,13 +33,23 @@ def interpolate(
             f"values have the grid {given}, their coordinates {wanted}, the target has {len(target)} axes; "
             "expected the same: pass the coordinates of the values"
         )
-    first = values.dim() - len(source)
+    last = values.dim() == 4 and values.is_contiguous(memory_format=torch.channels_last)
+    if last:  # work in the order of the memory, and stay in it
+        values = values.permute(0, 2, 3, 1)
+    first = values.dim() - len(source) - int(last)
     for i, (old, new) in enumerate(zip(source, target, strict=True)):
-        if same_axis(old, new):
-            continue
-        matrix = interpolation_matrix(old, new, order).to(values)
-        values = torch.movedim(torch.movedim(values, first + i, -1) @ matrix.T, -1, first + i)
-    return values
+        if not same_axis(old, new):
+            values = _along(interpolation_matrix(old, new, order, periodic).to(values), values, first + i)
+    return values.permute(0, 3, 1, 2) if last else values
+
+
+def _along(matrix: Tensor, values: Tensor, axis: int) -> Tensor:
+    """The matrix applied along one axis, as products of whole matrices."""
+    before, after = values.shape[:axis], values.shape[axis + 1 :]
+    if not after:
+        return values @ matrix.T
+    flat = values.reshape(before.numel(), values.shape[axis], after.numel())
+    return (matrix @ flat).reshape(*before, matrix.shape[0], *after)
 
 
 def same_axis(one: Tensor, other: Tensor) -> bool:
@@ -54,14 +69,29 @@ def spacing(axis: Tensor) -> float:
     return float(axis[-1] - axis[0]) / (len(axis) - 1) if len(axis) > 1 else 1.0
 
 
-def interpolation_matrix(source: Tensor, target: Tensor, order: Order = "linear") -> Tensor:
+def interpolation_matrix(
+    source: Tensor, target: Tensor, order: Order = "linear", periodic: bool = False
+) -> Tensor:
     """Matrix (target points, source points), float64, of `interpolate` along one axis."""
-    return _matrix(tuple(source.double().tolist()), tuple(target.double().tolist()), order)
+    return _matrix(tuple(source.double().tolist()), tuple(target.double().tolist()), order, periodic)
 
 
 @lru_cache(maxsize=64)
-def _matrix(source: tuple[float, ...], target: tuple[float, ...], order: Order) -> Tensor:
+def _matrix(source: tuple[float, ...], target: tuple[float, ...], order: Order, periodic: bool) -> Tensor:
     x, y = np.array(source), np.array(target)
+    if periodic and len(x) > 1:
+        around = min(2, len(x))
+        period = (x[-1] - x[0]) * len(x) / (len(x) - 1)
+        wide = np.concatenate([x[-around:] - period, x, x[:around] + period])
+        matrix = _weights(wide, x[0] + np.mod(y - x[0], period), order)
+        folded = matrix[:, around:-around].copy()
+        folded[:, -around:] += matrix[:, :around]
+        folded[:, :around] += matrix[:, -around:]
+        return torch.from_numpy(folded)
+    return torch.from_numpy(_weights(x, y, order))
+
+
+def _weights(x: np.ndarray, y: np.ndarray, order: Order) -> np.ndarray:
     count = min(2 if order == "linear" else 4, len(x))
     start = np.clip(np.searchsorted(x, y, side="right") - count // 2, 0, len(x) - count)
     picked = start[:, None] + np.arange(count)
@@ -73,4 +103,4 @@ def _matrix(source: tuple[float, ...], target: tuple[float, ...], order: Order) 
                 weights[:, j] *= (y - nodes[:, k]) / (nodes[:, j] - nodes[:, k])
     matrix = np.zeros((len(y), len(x)))
     np.put_along_axis(matrix, picked, weights, axis=1)
-    return torch.from_numpy(matrix)
+    return matrix

@@ -11,19 +11,21 @@ Padding = Literal["zeros", "reflect", "circular"]
 class MgnoSettings:
     """Multigrid neural operator.
 
-    channels, layers: width and depth. levels: grids of the cycle at the training resolution. pre, post:
+    channels, layers: width and depth. levels: grids of the cycle, None: down to 4 points. halvings: of the
+    training grid, down to the grid that the cycle runs on; 1 is what makes finer grids safe. pre, post:
     smoothing steps on the way down and up; coarsest: steps on the coarsest grid. padding: None takes the
-    signature's boundary. scaled: stencils above the training grid are scaled with h^2. as_published: levels
-    bound to the array, stencils that do not know h.
+    signature's boundary. scaled: without halvings, stencils above the training grid are scaled with h^2.
+    as_published: levels bound to the array, stencils that do not know h.
     """
 
     channels: int = 24
     layers: int = 4
-    levels: int = 4
+    levels: int | None = None
     pre: int = 1
     post: int = 0
     coarsest: int = 1
     padding: Padding | None = None
+    halvings: int = 0
     scaled: bool = True
     as_published: bool = False
 
@@ -117,3 +119,6 @@ SETTINGS: dict[str, type] = {
     "linear": LinearSettings,
     "mean": MeanSettings,
 }
+
+CLOSED_FORM = frozenset({"kernel_ridge", "linear", "mean"})
+"""Families that are fitted in closed form: a seed changes nothing."""

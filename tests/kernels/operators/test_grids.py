@@ -47,6 +47,18 @@ def test_the_error_falls_at_the_order(order, expected):
     assert rate > expected - 0.25
 
 
+@pytest.mark.parametrize("order", ["linear", "cubic"])
+def test_a_periodic_axis_has_no_ends(order):
+    x = torch.arange(12, dtype=torch.float64) / 12
+    y = torch.tensor([-0.03, 0.0, 0.5, 0.96, 1.25], dtype=torch.float64)
+    values = torch.sin(2 * torch.pi * x)
+    found = interpolate(values, (x,), (y,), order, periodic=True)
+    shifted = interpolate(values.roll(-5), (x,), (y - 5 / 12,), order, periodic=True)
+    torch.testing.assert_close(found, shifted)
+    error = (found - torch.sin(2 * torch.pi * y)).abs().max()
+    assert error < (0.04 if order == "linear" else 0.004)
+
+
 def test_values_that_are_not_on_their_grid_are_refused():
     with pytest.raises(InputError, match=r"values have the grid \(5, 6\), their coordinates \(6, 5\)"):
         interpolate(torch.zeros(5, 6), SOURCE, TARGET)
