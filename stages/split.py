@@ -38,7 +38,7 @@ class SplitConfig(StageConfig):
     validation, calibration, test: a share (0.1) or a number of samples (100). given: what the data set itself
     says of its samples is kept, and what it calls train is divided further, or ignored. duplicates: samples
     with equal inputs in two parts are an error, or copies stay together in one part, or all copies but
-    one are left out.
+    one are left out. test_only: every sample tests, for a data set that nothing is trained on.
     """
 
     validation: Amount = 0.1
@@ -47,6 +47,7 @@ class SplitConfig(StageConfig):
     seed: int = 0
     given: Literal["keep", "ignore"] = "keep"
     duplicates: Literal["error", "together", "drop"] = "error"
+    test_only: bool = False
 
     @model_validator(mode="after")
     def _leaves_some(self) -> "SplitConfig":
@@ -83,8 +84,11 @@ def run(config: StageConfig, *, data: xr.Dataset) -> xr.Dataset:
     if config.duplicates != "error":
         _settle_copies(given, content, drop=config.duplicates == "drop")
     keys = content if config.duplicates == "together" else names
-    parts = _drawn(config, given, _places(config.seed, keys))
-    _check_sizes(config, given, parts)
+    if config.test_only:
+        parts = np.where(given == LEFT_OUT, LEFT_OUT, TEST).astype(np.int8)
+    else:
+        parts = _drawn(config, given, _places(config.seed, keys))
+        _check_sizes(config, given, parts)
     _check_disjoint(names, parts, content)
     flags = {"flag_values": list(PART_NAMES), "flag_meanings": " ".join(PART_NAMES.values())}
     counts = {name: int(np.sum(parts == part)) for part, name in PART_NAMES.items()}

@@ -193,10 +193,12 @@ _ALL = (
     Variable("content", ("sample",), "str", "1", "digest of the inputs, parameters and mesh of the sample"),
     Variable("input_mean", ("input_channel",), "float64", "1", "training mean, in the channel's units"),
     Variable("input_scale", ("input_channel",), "float64", "1", "training standard deviation"),
+    Variable("input_logarithm", ("input_channel",), "int8", "1", "1 where the logarithm is scaled"),
     Variable("output_mean", ("output_channel",), "float64", "1", "training mean, in the channel's units"),
     Variable("output_scale", ("output_channel",), "float64", "1", "training standard deviation"),
     Variable("parameter_mean", ("parameter_channel",), "float64", "1", "training mean"),
     Variable("parameter_scale", ("parameter_channel",), "float64", "1", "training standard deviation"),
+    Variable("parameter_logarithm", ("parameter_channel",), "int8", "1", "1 where the logarithm is scaled"),
     Variable(
         "weights", ("member", "weight"), "float64", "1", "all tensors of an operator, flattened, joined"
     ),

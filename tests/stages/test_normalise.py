@@ -147,3 +147,27 @@ def test_inputs_are_left_as_they_were(build):
     scales(data, split)
     xr.testing.assert_identical(data, before)
     xr.testing.assert_identical(split, kept)
+
+
+def test_the_logarithm_is_scaled_where_it_is_asked_for():
+    data = grid_set()
+    name = next(str(n) for n in data.data_vars if data[n].attrs.get("role") == "input")
+    raised = data.assign({name: np.exp(3.0 * data[name]).assign_attrs(data[name].attrs)})
+    split = SPLIT(COUNTS, data=raised)
+    rows = rows_of(raised, split, TRAIN)
+    found = scales(raised, split, logarithm=(name,))
+    batch = Samples(raised, rows, found).read(np.arange(rows.size))
+    plain = data.assign({name: (3.0 * data[name]).assign_attrs(data[name].attrs)})
+    expected = Samples(plain, rows, scales(plain, split)).read(np.arange(rows.size))
+    np.testing.assert_allclose(batch.a.numpy(), expected.a.numpy(), rtol=1e-10, atol=1e-10)
+    with pytest.raises(
+        InputError, match=f"'{name}' of sample .* has the value .*leave it out of `logarithm`"
+    ):
+        scales(data, split, logarithm=(name,))
+    with pytest.raises(InputError, match=f"'{name}' of sample .* not positive, but its logarithm"):
+        Samples(data, rows, found).read(np.arange(rows.size))
+
+
+def test_a_logarithm_of_an_unknown_channel_is_refused():
+    with pytest.raises(InputError, match=r"logarithm names \['nothing'\], expected inputs or parameters"):
+        scales(grid_set(), logarithm=("nothing",))

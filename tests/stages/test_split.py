@@ -202,3 +202,9 @@ def test_rows_of_another_data_set_are_refused():
         rows_of(take(data, np.r_[1:30, 0]), split, TRAIN)
     with pytest.raises(InputError, match="no sample belongs to the left_out part"):
         rows_of(data, split, LEFT_OUT)
+
+
+def test_every_sample_of_a_set_that_is_only_tested_tests():
+    data = grid_set()
+    found = STAGE(SplitConfig(test_only=True), data=data)
+    assert (found["split"].values == TEST).all()
