@@ -54,13 +54,42 @@ def surrogate(
     where = settings(project=project, workers=workers, quiet=quiet or None)
     with early(where, prefect):
         from pipelines.config import load_config
-        from pipelines.surrogate import run_surrogate
+        from pipelines.pipeline import run_pipeline
         from pipelines.tables import print_frame
 
-        outcome = run_surrogate(load_config(config), where, prefect)
+        outcome = run_pipeline(load_config(config), where, prefect)
     print_frame(outcome.scores, "table", "Scores on the test samples")
     model = outcome.keys["train_gp"][:12]
     _print(f"model:  {model}   (pushforward predict {model} PART_FILE)")
+    _print(f"report: {outcome.report}")
+
+
+@run_app.command
+def operator(
+    *,
+    config: Annotated[
+        str, Parameter(help="TOML file, or a shipped config: operator, operator_small.")
+    ] = "operator",
+    project: Project = None,
+    workers: Annotated[int | None, Parameter(help="Worker processes; 0 runs in this one. Default 2.")] = None,
+    prefect: Annotated[bool, Parameter(help="Run under Prefect, or plainly in this process.")] = True,
+    quiet: Annotated[bool, Parameter(help="No progress.")] = False,
+) -> None:
+    """Input and output fields to trained neural operators, compared with cheap baselines: generate or read,
+    split, train, predict, evaluate.
+    """
+    from pipelines.early import early
+    from pipelines.settings import settings
+
+    where = settings(project=project, workers=workers, quiet=quiet or None)
+    with early(where, prefect):
+        from pipelines.config import load_config
+        from pipelines.operator_config import OperatorConfig
+        from pipelines.pipeline import run_pipeline
+        from pipelines.tables import print_frame
+
+        outcome = run_pipeline(load_config(config, OperatorConfig), where, prefect)
+    print_frame(outcome.scores, "table", "Scores on the test samples")
     _print(f"report: {outcome.report}")
 
 

@@ -1,16 +1,17 @@
-"""The config of the surrogate pipeline: one section a stage, read from a TOML file."""
+"""Configs of pipelines: one section a stage, read from a TOML file; here the surrogate pipeline's."""
 
 import difflib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from catalogs.formats.reader import ReadOptions
 from kernels.errors import InputError
 from pipelines.toml_files import cut, joined, locate_file, read_values, shown
-from stages.base import StageConfig
-from stages.registry import STAGES
+from stages.base import Stage, StageConfig
+from stages.registry import SURROGATE
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -19,37 +20,70 @@ SHIPPED = Path(__file__).parent / "configs"
 
 
 class PipelineConfig(BaseModel):
-    """Where the simulations come from; the sections of the stages follow.
+    """Base of every pipeline's config.
 
-    source: "simulate" makes them, "files" reads `files` (meshes with fields, folders, PLAID data sets).
+    pipeline: its name, also of its flow; scores: the step whose table a run shows and that stands for the run
+    in a study; report_step: the one that makes its page.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    source: Literal["simulate", "files"] = "simulate"
-    files: tuple[Path, ...] = ()
-    read: ReadOptions = ReadOptions()
+    pipeline: ClassVar[str]
+    scores: ClassVar[str]
+    report_step: ClassVar[str]
 
-    def section(self, stage: str) -> StageConfig:
-        """Config of one stage."""
-        section = getattr(self, stage)
+    def section(self, label: str) -> StageConfig:
+        """Config of the step `label`: the name of its stage, or that and a dot and what tells it from others
+        of the stage.
+        """
+        section = getattr(self, stage_of(label))
         assert isinstance(section, StageConfig)
         return section
 
 
-_sections: dict[str, Any] = {
-    name: (stage.config, Field(default_factory=stage.config)) for name, stage in STAGES.items()
-}
-SurrogateConfig: type[PipelineConfig] = create_model("SurrogateConfig", __base__=PipelineConfig, **_sections)
+def stage_of(label: str) -> str:
+    """Name of the stage of a step."""
+    return label.partition(".")[0]
 
 
-def load_config(path: Path | str) -> PipelineConfig:
+class MeshFiles(BaseModel):
+    """Meshes with fields that are read from `files`: files, folders, PLAID data sets."""
+
+    files: tuple[Path, ...] = ()
+    read: ReadOptions = ReadOptions()
+
+
+class _Surrogate(PipelineConfig, MeshFiles):
+    """Where the simulations come from; the sections of the stages follow.
+
+    source: "simulate" makes them, "files" reads `files`.
+    """
+
+    pipeline: ClassVar[str] = "surrogate"
+    scores: ClassVar[str] = "evaluate"
+    report_step: ClassVar[str] = "report"
+
+    source: Literal["simulate", "files"] = "simulate"
+
+
+def sections(stages: Mapping[str, Stage]) -> dict[str, Any]:
+    """Fields of a config, one a stage."""
+    return {name: (stage.config, Field(default_factory=stage.config)) for name, stage in stages.items()}
+
+
+SurrogateConfig: type[PipelineConfig] = create_model(
+    "SurrogateConfig", __base__=_Surrogate, **sections(SURROGATE)
+)
+
+
+def load_config(path: Path | str, model: type[PipelineConfig] | None = None) -> PipelineConfig:
     """Config from a TOML file, or from a shipped one by its bare name; paths in it are relative to the file.
 
-    Raises InputError naming the file and every unknown or wrong field.
+    model: of which pipeline; None: the surrogate's. Raises InputError naming the file and every unknown or
+    wrong field.
     """
     file = locate(Path(path))
-    return placed(read_toml(file, SurrogateConfig), file)
+    return placed(read_toml(file, model or SurrogateConfig), file)
 
 
 def read_toml(file: Path, model: type[Model]) -> Model:
@@ -70,9 +104,14 @@ def placed(config: PipelineConfig, file: Path) -> PipelineConfig:
 
     Raises InputError where it reads files and names none.
     """
-    if config.source == "files" and not config.files:
-        raise InputError(f'{file}: source is "files" but files is empty; name at least one file or folder')
     base = file.resolve().parent
+    arrays = getattr(config, "arrays", None)
+    if arrays is not None:
+        config = config.model_copy(update={"arrays": arrays.placed(base)})
+    if not isinstance(config, MeshFiles):
+        return config
+    if getattr(config, "source", "files") == "files" and not config.files:
+        raise InputError(f'{file}: source is "files" but files is empty; name at least one file or folder')
     read = config.read
     table = None if read.table is None else base / read.table
     return config.model_copy(

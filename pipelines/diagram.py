@@ -1,49 +1,32 @@
-"""The surrogate pipeline as it would be drawn, and what drawing it gives: keys, or a run in this process."""
+"""Drawing a pipeline, and what drawing it gives: keys, or a run in this process."""
 
 from collections.abc import Callable
 
-from pipelines.config import PipelineConfig
-from pipelines.files import add_files, files_key
+from pipelines.config import PipelineConfig, SurrogateConfig, stage_of
+from pipelines.operator_config import OperatorConfig
+from pipelines.operator_diagram import operator
 from pipelines.provenance import provenance_key, publish_provenance
 from pipelines.runner import Runner, step_key
+from pipelines.sources import SOURCES
+from pipelines.steps import Step
+from pipelines.surrogate_diagram import surrogate
 from stages.registry import STAGES
 
-Step = Callable[..., str]
-"""`step(stage name, input name = key, ...) -> key`."""
+DIAGRAMS: dict[str, Callable[..., dict[str, str]]] = {"surrogate": surrogate, "operator": operator}
+"""Pipeline -> its diagram: (config, step, provenance) to the keys of all steps by their labels."""
+
+CONFIGS: dict[str, type[PipelineConfig]] = {"surrogate": SurrogateConfig, "operator": OperatorConfig}
+"""Pipeline -> the class of its config."""
 
 
 def diagram(
     config: PipelineConfig, step: Step, provenance: Callable[[dict[str, str]], str]
 ) -> dict[str, str]:
-    """The pipeline, as it would be drawn; stage name -> key of its result.
+    """The pipeline of a config, drawn; label of a step -> key of its result.
 
     Raises InputError as the stages do.
     """
-    keys: dict[str, str] = {}
-
-    def run(stage: str, **inputs: str) -> str:
-        keys[stage] = step(stage, **inputs)
-        return keys[stage]
-
-    if config.source == "files":
-        meshes = run("ingest", raw=run("files"))
-    else:
-        meshes = run("simulate", design=run("design"))
-    common = run("common_mesh", meshes=meshes)
-    morphed = run("morph", meshes=meshes, common=common)
-    basis = run("reduce", morphed=morphed, common=common)
-    model = run("train_gp", basis=basis, common=common)
-    predictions = run("predict", morphed=morphed, model=model)
-    metrics = run("evaluate", meshes=meshes, morphed=morphed, model=model, predictions=predictions)
-    keys["provenance"] = provenance(dict(keys))
-    report = {
-        "model": model,
-        "predictions": predictions,
-        "metrics": metrics,
-        "provenance": keys["provenance"],
-    }
-    run("report", meshes=meshes, morphed=morphed, **report)
-    return keys
+    return DIAGRAMS[config.pipeline](config, step, provenance)
 
 
 def planned_keys(config: PipelineConfig) -> dict[str, str]:
@@ -52,16 +35,17 @@ def planned_keys(config: PipelineConfig) -> dict[str, str]:
     Raises InputError where a file to be read is missing.
     """
 
-    def step(stage: str, **inputs: str) -> str:
-        if stage == "files":
-            return files_key(config)
-        return step_key(STAGES[stage], config.section(stage), inputs)
+    def step(label: str, **inputs: str) -> str:
+        stage = stage_of(label)
+        if stage in SOURCES:
+            return SOURCES[stage].key(config, label)
+        return step_key(STAGES[stage], config.section(label), inputs)
 
     return diagram(config, step, provenance_key)
 
 
 def compute(config: PipelineConfig, runner: Runner) -> dict[str, str]:
-    """Run the pipeline in this process, without Prefect; stage name -> key.
+    """Run the pipeline in this process, without Prefect; label of a step -> key.
 
     Raises InputError as the stages do.
     """
@@ -71,9 +55,10 @@ def compute(config: PipelineConfig, runner: Runner) -> dict[str, str]:
 def stepper(config: PipelineConfig, runner: Runner) -> Step:
     """Steps that a runner computes in this process."""
 
-    def step(stage: str, **inputs: str) -> str:
-        if stage == "files":
-            return add_files(config, runner)
-        return runner.step(STAGES[stage], config.section(stage), inputs)
+    def step(label: str, **inputs: str) -> str:
+        stage = stage_of(label)
+        if stage in SOURCES:
+            return SOURCES[stage].add(config, label, runner)
+        return runner.step(STAGES[stage], config.section(label), inputs, label)
 
     return step

@@ -53,8 +53,8 @@ def end() -> None:
 
 
 def run_flow(config: "PipelineConfig", settings: "Settings") -> dict[str, str]:
-    """Run the surrogate flow under Prefect; stage name -> key. While Prefect is imported and its server
-    starts, the first steps are computed.
+    """Run the flow of a pipeline under Prefect; label of a step -> key. While Prefect is imported and its
+    server starts, the first steps are computed.
 
     Raises InputError as the stages do.
     """
@@ -65,11 +65,13 @@ def run_flow(config: "PipelineConfig", settings: "Settings") -> dict[str, str]:
     ahead = HeadStart(config, runner_for(settings))
     try:
         # Prefect reads its settings when it is imported, so only now.
-        from pipelines.flows import surrogate
+        from pipelines import flows
 
+        flow = getattr(flows, config.pipeline)
         with _server():
             ahead.over()
-            return surrogate(config.model_dump(mode="json"), settings.model_dump(mode="json"))
+            keys: dict[str, str] = flow(config.model_dump(mode="json"), settings.model_dump(mode="json"))
+            return keys
     finally:
         close_runner(settings)
         ahead.join()

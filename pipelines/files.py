@@ -11,12 +11,12 @@ from catalogs.catalog import Catalog, Record
 from catalogs.contents import Content, content_of
 from catalogs.formats.reader import file_keys, fingerprint, read_files
 from catalogs.keys import artifact_key
-from pipelines.config import PipelineConfig
+from pipelines.config import MeshFiles
 from pipelines.runner import Runner
 from stages.ragged import take
 
 
-def files_key(config: PipelineConfig) -> str:
+def files_key(config: MeshFiles) -> str:
     """Key of the files as read: their contents and the options.
 
     Raises InputError where a file is missing.
@@ -24,7 +24,7 @@ def files_key(config: PipelineConfig) -> str:
     return artifact_key("files", 1, {"content": fingerprint(config.files, config.read)}, {})
 
 
-def add_files(config: PipelineConfig, runner: Runner) -> str:
+def add_files(config: MeshFiles, runner: Runner) -> str:
     """Read the files and publish them as one raw dataset, unless they are there; their key.
 
     A file is known by its content: those that an earlier run read are taken from what it published, where
@@ -59,7 +59,7 @@ def _known(catalog: Catalog, keys: Mapping[Path, str]) -> tuple[str, dict[str, i
 
 
 def _grown(
-    catalog: Catalog, config: PipelineConfig, keys: Mapping[Path, str], earlier: str, places: dict[str, int]
+    catalog: Catalog, config: MeshFiles, keys: Mapping[Path, str], earlier: str, places: dict[str, int]
 ) -> tuple[list[xr.Dataset], list[Content]] | None:
     """The set in order, old samples lazy; None where new files change what is true of the whole set.
 

@@ -17,20 +17,21 @@ from prefect.runtime import flow_run
 from catalogs.environment import process_name
 
 _STAGES = 11
-"""Steps of the longest pipeline, for the progress bar."""
+"""Steps of the surrogate pipeline, for the progress bar."""
 
 
 class Shown:
     """Artifacts of the flow run that is on; keys carry the flow's name, so each has a history of runs."""
 
-    def __init__(self) -> None:
+    def __init__(self, total: int = _STAGES) -> None:
+        self._total = total
         self._flow = str(flow_run.flow_name or "flow")
         self._steps = 0
         self._progress: UUID | None = None
 
     def stage(self, name: str) -> None:
         """Show that a stage begins."""
-        part = min(100.0 * self._steps / _STAGES, 99.0)
+        part = min(100.0 * self._steps / self._total, 99.0)
         self._steps += 1
         if self._progress is None:
             made = create_progress_artifact(part, key=f"{self._flow}-progress", description=name)

@@ -1,4 +1,4 @@
-"""The Prefect flows; entry points `pipelines.flows.surrogate` and `pipelines.flows.nightly`."""
+"""The Prefect flows; entry points `pipelines.flows.surrogate`, `.operator` and `.nightly`."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,18 +6,20 @@ from typing import Any
 
 from prefect import flow
 
-from pipelines.config import PipelineConfig, SurrogateConfig
-from pipelines.diagram import Step, diagram
-from pipelines.files import add_files
+from pipelines.config import PipelineConfig, SurrogateConfig, stage_of
+from pipelines.diagram import diagram, planned_keys
 from pipelines.flow_artifacts import Shown, alive
 from pipelines.nightly import NightlyConfig, told
 from pipelines.nightly import nightly as night
+from pipelines.operator_config import OperatorConfig
+from pipelines.pipeline import TABLES
 from pipelines.provenance import publish_provenance
 from pipelines.report_file import write_report
 from pipelines.runner import Runner, close_runner, runner_for
 from pipelines.settings import Settings
+from pipelines.sources import SOURCES
 from pipelines.step import step
-from stages.evaluate import table
+from pipelines.steps import Step
 
 
 @flow(name="surrogate", validate_parameters=False, persist_result=False, retries=0)
@@ -31,7 +33,22 @@ def surrogate(config: dict[str, Any], settings: dict[str, Any]) -> dict[str, str
         keys = diagram(
             pipeline, _stepper(pipeline, settings, shown), lambda found: publish_provenance(runner, found)
         )
-        _show_scores(runner, shown, keys)
+        _show_scores(runner, shown, keys, pipeline)
+        return keys
+
+
+@flow(name="operator", validate_parameters=False, persist_result=False, retries=0)
+def operator(config: dict[str, Any], settings: dict[str, Any]) -> dict[str, str]:
+    """Run the operator pipeline; label of a step -> key. See `pipelines.operator_diagram.operator`.
+
+    Raises InputError as the stages do.
+    """
+    pipeline = OperatorConfig.model_validate(config)
+    with _running(settings, len(planned_keys(pipeline))) as (runner, shown):
+        keys = diagram(
+            pipeline, _stepper(pipeline, settings, shown), lambda found: publish_provenance(runner, found)
+        )
+        _show_scores(runner, shown, keys, pipeline)
         return keys
 
 
@@ -45,32 +62,35 @@ def nightly(config: dict[str, Any], settings: dict[str, Any]) -> dict[str, str]:
     with _running(settings) as (runner, shown):
         stepper = _stepper(chosen.surrogate, settings, shown)
         done = night(chosen, runner.catalog, stepper, lambda found: publish_provenance(runner, found))
-        _show_scores(runner, shown, done.keys)
+        _show_scores(runner, shown, done.keys, chosen.surrogate)
         shown.table("verdict", done.verdict.table, told(done, chosen.tag))
         return {**done.keys, "in use": done.after}
 
 
 @contextmanager
-def _running(settings: dict[str, Any]) -> Iterator[tuple[Runner, Shown]]:
+def _running(settings: dict[str, Any], *total: int) -> Iterator[tuple[Runner, Shown]]:
     where = Settings.model_validate(settings)
     try:
         with alive(where.project):
-            yield runner_for(where), Shown()
+            yield runner_for(where), Shown(*total)
     finally:
         close_runner(where)
 
 
 def _stepper(pipeline: PipelineConfig, settings: dict[str, Any], shown: Shown) -> Step:
-    def one(stage: str, **inputs: str) -> str:
-        shown.stage(stage)
-        if stage == "files":
-            return add_files(pipeline, runner_for(Settings.model_validate(settings)))
-        return step(stage, pipeline.section(stage).model_dump(mode="json"), inputs, settings)
+    def one(label: str, **inputs: str) -> str:
+        shown.stage(label)
+        stage = stage_of(label)
+        if stage in SOURCES:
+            return SOURCES[stage].add(pipeline, label, runner_for(Settings.model_validate(settings)))
+        return step(label, pipeline.section(label).model_dump(mode="json"), inputs, settings)
 
     return one
 
 
-def _show_scores(runner: Runner, shown: Shown, keys: dict[str, str]) -> None:
-    shown.table("scores", table(runner.catalog.open(keys["evaluate"])), "Scores on the test samples")
-    shown.link("report", write_report(runner.catalog, keys).resolve().as_uri(), "The report of this run")
+def _show_scores(runner: Runner, shown: Shown, keys: dict[str, str], pipeline: PipelineConfig) -> None:
+    scores = TABLES[pipeline.scores](runner.catalog.open(keys[pipeline.scores]))
+    shown.table("scores", scores, "Scores on the test samples")
+    page = write_report(runner.catalog, keys[pipeline.report_step])
+    shown.link("report", page.resolve().as_uri(), "The report of this run")
     shown.done()

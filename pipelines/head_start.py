@@ -8,7 +8,7 @@ from pipelines.runner import Runner
 
 
 class HeadStart:
-    """Computes the first steps of the surrogate pipeline in a thread, until the flow begins.
+    """Computes the first steps of a pipeline in a thread, until the flow begins.
 
     A step that is on then goes on: the flow's task of that step waits for it, and tasks of those before find
     them published. An error is left to the flow, whose task meets the same one and tells it.
@@ -32,10 +32,10 @@ class HeadStart:
     def _run(self) -> None:
         compute = stepper(self._config, self._runner)
 
-        def step(stage: str, **inputs: str) -> str:
+        def step(label: str, **inputs: str) -> str:
             if self._over.is_set():
                 raise _Over
-            return compute(stage, **inputs)
+            return compute(label, **inputs)
 
         def provenance(keys: dict[str, str]) -> str:
             raise _Over

@@ -7,11 +7,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from catalogs.catalog import Catalog
 from pipelines.config import PipelineConfig, SurrogateConfig
-from pipelines.diagram import Step, diagram, stepper
+from pipelines.diagram import diagram, stepper
 from pipelines.promotion import Verdict, compare, without_rival
 from pipelines.provenance import publish_provenance
 from pipelines.runner import Runner
 from pipelines.settings import Settings
+from pipelines.steps import Step
 
 
 class NightlyConfig(BaseModel):

@@ -7,7 +7,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from kernels.errors import InputError
-from pipelines.config import SurrogateConfig, locate, placed, read_toml
+from pipelines.config import locate, placed, read_toml
+from pipelines.diagram import CONFIGS
 from pipelines.nightly import NightlyConfig
 from pipelines.toml_files import is_file
 
@@ -24,7 +25,7 @@ class Deployment(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")
-    pipeline: Literal["surrogate", "nightly"]
+    pipeline: Literal["surrogate", "operator", "nightly"]
     config: str
     cron: str | None = None
     timezone: str = "UTC"
@@ -93,7 +94,7 @@ def _config(deployment: Deployment, file: Path) -> dict[str, Any]:
         raise InputError(f"{file}: deployment {deployment.name!r}: {error}") from error
     if deployment.pipeline == "nightly":
         return load_nightly(found).model_dump(mode="json")
-    return placed(read_toml(found, SurrogateConfig), found).model_dump(mode="json")
+    return placed(read_toml(found, CONFIGS[deployment.pipeline]), found).model_dump(mode="json")
 
 
 def load_nightly(path: Path | str) -> NightlyConfig:

@@ -1,20 +1,58 @@
-"""The explicit list of stages."""
+"""The explicit lists of stages: one for each pipeline, and all of them."""
 
-from stages import common_mesh, design, evaluate, ingest, morph, predict, reduce, report, simulate, train_gp
+from stages import (
+    common_mesh,
+    design,
+    ensemble,
+    evaluate,
+    evaluate_operator,
+    generate,
+    ingest,
+    ingest_arrays,
+    morph,
+    normalise,
+    predict,
+    predict_operator,
+    reduce,
+    report,
+    report_operator,
+    simulate,
+    split,
+    train_gp,
+    train_operator,
+)
 from stages.base import Stage
 
-STAGES: dict[str, Stage] = {
-    stage.name: stage
-    for stage in (
-        design.STAGE,
-        simulate.STAGE,
-        ingest.STAGE,
-        common_mesh.STAGE,
-        morph.STAGE,
-        reduce.STAGE,
-        train_gp.STAGE,
-        predict.STAGE,
-        evaluate.STAGE,
-        report.STAGE,
-    )
-}
+
+def _named(*stages: Stage) -> dict[str, Stage]:
+    return {stage.name: stage for stage in stages}
+
+
+SURROGATE: dict[str, Stage] = _named(
+    design.STAGE,
+    simulate.STAGE,
+    ingest.STAGE,
+    common_mesh.STAGE,
+    morph.STAGE,
+    reduce.STAGE,
+    train_gp.STAGE,
+    predict.STAGE,
+    evaluate.STAGE,
+    report.STAGE,
+)
+
+OPERATOR: dict[str, Stage] = _named(
+    design.STAGE,
+    generate.STAGE,
+    ingest.STAGE,
+    ingest_arrays.STAGE,
+    split.STAGE,
+    normalise.STAGE,
+    train_operator.STAGE,
+    ensemble.STAGE,
+    predict_operator.STAGE,
+    evaluate_operator.STAGE,
+    report_operator.STAGE,
+)
+
+STAGES: dict[str, Stage] = {**SURROGATE, **OPERATOR}

@@ -74,7 +74,8 @@ class Computer:
         stage = self.target.stage
         if stage is None:
             keys = self._outlasted(lambda: compute(config, self.runner))  # type: ignore[arg-type]
-            return keys["evaluate"], scalars(self._opened(keys["evaluate"])), None
+            scores = keys[config.scores]  # type: ignore[attr-defined]
+            return scores, scalars(self._opened(scores)), None
         assert isinstance(config, StageConfig)
         inputs = self.target.used(point.parameters)
         if stage.split_over is not None and self.keep_data:

@@ -9,7 +9,8 @@ from pydantic import ValidationError
 
 from catalogs.catalog import Catalog
 from kernels.errors import InputError
-from pipelines.config import SurrogateConfig, locate
+from pipelines.config import locate
+from pipelines.diagram import CONFIGS
 from pipelines.runner import Runner, step_key
 from pipelines.settings import Settings
 from pipelines.studies.definition import Source
@@ -75,7 +76,7 @@ def section_of(stage: Stage, config: str | Mapping[str, Any]) -> Mapping[str, An
     if not isinstance(config, str):
         return config
     values = read_values(locate(Path(config)))
-    if set(values) <= set(SurrogateConfig.model_fields) and values:
+    if values and any(set(values) <= set(model.model_fields) for model in CONFIGS.values()):
         own = values.get(stage.name, {})
         return own if isinstance(own, Mapping) else {}
     return values

@@ -10,8 +10,8 @@ from pydantic import BaseModel, ValidationError
 
 from catalogs.catalog import Catalog
 from kernels.errors import InputError
-from pipelines.config import PipelineConfig, SurrogateConfig, load_config
-from pipelines.diagram import planned_keys
+from pipelines.config import PipelineConfig, load_config
+from pipelines.diagram import CONFIGS, planned_keys
 from pipelines.runner import step_key
 from pipelines.studies.definition import Definition
 from pipelines.studies.inputs import Step, planned_inputs, section_of
@@ -25,19 +25,20 @@ INPUTS = "inputs."
 
 @dataclass(frozen=True)
 class Target:
-    """A stage with its inputs (name -> full key), or the surrogate pipeline; `base` is the config, `steps`
-    are what makes inputs that are given by a stage.
+    """A stage with its inputs (name -> full key), or a pipeline; `base` is the config, `steps` are what makes
+    inputs that are given by a stage.
     """
 
     stage: Stage | None
     base: Mapping[str, Any]
     inputs: Mapping[str, str] = field(default_factory=dict)
     steps: tuple[Step, ...] = ()
+    pipeline: str = "surrogate"
 
     @property
     def name(self) -> str:
         """Name of the stage or pipeline."""
-        return "surrogate" if self.stage is None else self.stage.name
+        return self.pipeline if self.stage is None else self.stage.name
 
     @property
     def version(self) -> int:
@@ -50,7 +51,7 @@ class Target:
         Raises InputError naming the field and the value.
         """
         filled = _filled(self.base, {n: v for n, v in values.items() if not n.startswith(INPUTS)})
-        model: type[BaseModel] = SurrogateConfig if self.stage is None else self.stage.config
+        model: type[BaseModel] = CONFIGS[self.pipeline] if self.stage is None else self.stage.config
         try:
             return model.model_validate(filled)
         except ValidationError as error:
@@ -62,14 +63,14 @@ class Target:
         return {**self.inputs, **varied}
 
     def key(self, values: Mapping[str, Any]) -> str:
-        """Key of the result: of the stage's output, or of what `evaluate` gives at the end of the pipeline.
+        """Key of the result: of the stage's output, or of the scores at the end of the pipeline.
 
         So a point is the same work in every study, and for every plain run. Raises InputError as `config`.
         """
         config = self.config(values)
         if self.stage is None:
             assert isinstance(config, PipelineConfig)
-            return planned_keys(config)["evaluate"]
+            return planned_keys(config)[config.scores]
         return step_key(self.stage, config, self.used(values))  # type: ignore[arg-type]
 
     def check(self, names: list[str]) -> None:
@@ -104,11 +105,13 @@ def target_of(study: Definition, catalog: Catalog | None, stage: Stage | None = 
             hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(STAGES)}"
             raise InputError(f"there is no stage {study.stage!r}; {hint}")
         stage = STAGES[str(study.stage)]
-    target = Target(stage, {}, {})
+    target = Target(stage, {}, {}, pipeline=study.pipeline or "surrogate")
     if stage is None:
-        base: BaseModel = (
-            load_config(study.config) if isinstance(study.config, str) else _checked(target, study.config)
-        )
+        base: BaseModel
+        if isinstance(study.config, str):
+            base = load_config(study.config, CONFIGS[target.pipeline])
+        else:
+            base = _checked(target, study.config)
     else:
         base = _checked(target, section_of(stage, study.config))
     keys, steps = planned_inputs(study.inputs, catalog)

@@ -1,4 +1,4 @@
-"""Running the surrogate pipeline: from simulations to a fast model with error bars and a report."""
+"""Running a pipeline: computes what is missing, and gives keys, scores and the report."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,10 @@ from pipelines.progress import say
 from pipelines.report_file import write_report
 from pipelines.runner import Runner
 from pipelines.settings import Settings
-from stages.evaluate import table
+from stages import evaluate, evaluate_operator
+
+TABLES = {"evaluate": evaluate.table, "evaluate_operator": evaluate_operator.table}
+"""Step that scores -> its table for people."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class Outcome:
     computed: int
 
 
-def run_surrogate(config: PipelineConfig, settings: Settings, prefect: bool = True) -> Outcome:
+def run_pipeline(config: PipelineConfig, settings: Settings, prefect: bool = True) -> Outcome:
     """Compute what is missing of the pipeline, and write its report next to the catalog.
 
     Raises InputError as the stages do; finished steps and parts are kept.
@@ -44,8 +47,8 @@ def run_surrogate(config: PipelineConfig, settings: Settings, prefect: bool = Tr
                 compute(config, runner)
         return Outcome(
             keys=planned,
-            scores=table(catalog.open(planned["evaluate"])),
-            report=write_report(catalog, planned),
+            scores=TABLES[config.scores](catalog.open(planned[config.scores])),
+            report=write_report(catalog, planned[config.report_step]),
             computed=len(missing),
         )
     finally:
