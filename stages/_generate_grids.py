@@ -17,7 +17,8 @@ Solve = Callable[[Setting, Mapping[str, float], np.random.Generator], tuple[np.n
 """Input and output of a sample on the grid that is handed out."""
 
 
-def _field_numbers(tau: float, alpha: float, scale: float) -> dict[str, Number]:
+def field_numbers(tau: float, alpha: float, scale: float) -> dict[str, Number]:
+    """The numbers of a Gaussian random field, with these defaults."""
     return {
         "tau": Number(tau, "inverse length in the covariance scale^2 (-Laplace + tau^2)^(-alpha)"),
         "alpha": Number(alpha, "smoothness in the covariance"),
@@ -76,11 +77,14 @@ def _multiscale(setting: Setting, numbers: Mapping[str, float], random: np.rando
     return coefficients.multiscale(x, x, setting.modes, random)
 
 
-def _build(
+def build_grid(
     solve: Solve, boundary: str, dimension: int, names: tuple[tuple[str, str], tuple[str, str]],
     setting: Setting, samples: Samples,
 ) -> xr.Dataset:  # fmt: skip
-    """The data set on a grid; names: name and meaning of the input, then of the output."""
+    """The data set on a grid: cell centres, or i / n where periodic, and `time` where there are several.
+
+    names: name and meaning of the input, then of the output.
+    """
     pairs = at_once(samples, partial(solve, setting))
     axes = [f"x{k + 1}" for k in range(dimension)]
     cells = boundary != "periodic"
@@ -110,18 +114,18 @@ def _darcy_problem(
     *literature: str,
 ) -> Problem:
     names = (("permeability", "coefficient a"), ("pressure", "solution u of -div(a grad u) = f"))
-    build = partial(_build, partial(_darcy, coefficient), "dirichlet", 2, names)
+    build = partial(build_grid, partial(_darcy, coefficient), "dirichlet", 2, names)
     return Problem({**numbers, **_SOURCE}, _odd, build, modes, literature=literature)
 
 
 PROBLEMS: dict[str, Problem] = {
     "darcy_smooth": _darcy_problem(
         _smooth, {"amplitude": Number(3.0, "factor of the random field in the exponent"),
-                  **_field_numbers(3.0, 2.0, 3.0)}, 64,
+                  **field_numbers(3.0, 2.0, 3.0)}, 64,
     ),
     "darcy_rough": _darcy_problem(
         _rough, {"low": Number(3.0, "smaller value of the coefficient"),
-                 "contrast": Number(4.0, "larger over smaller value"), **_field_numbers(3.0, 2.0, 3.0)}, 64,
+                 "contrast": Number(4.0, "larger over smaller value"), **field_numbers(3.0, 2.0, 3.0)}, 64,
         "Z. Li et al., Fourier neural operator for parametric partial differential equations, ICLR 2021",
     ),
     "darcy_multiscale": _darcy_problem(

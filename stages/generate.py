@@ -6,13 +6,17 @@ import xarray as xr
 from pydantic import Field
 
 from kernels.errors import InputError
-from stages import _generate_grids, _generate_meshes
+from stages import _generate_grids, _generate_meshes, _generate_waves
 from stages._generate_base import Problem, Samples, Setting, gathered
 from stages.base import Stage, StageConfig, by_role, schema
 from stages.ragged import sample_names
 from stages.variables import PARAMETER
 
-PROBLEMS: dict[str, Problem] = {**_generate_grids.PROBLEMS, **_generate_meshes.PROBLEMS}
+PROBLEMS: dict[str, Problem] = {
+    **_generate_grids.PROBLEMS,
+    **_generate_meshes.PROBLEMS,
+    **_generate_waves.PROBLEMS,
+}
 
 
 class GenerateConfig(StageConfig):
@@ -25,7 +29,13 @@ class GenerateConfig(StageConfig):
     """
 
     problem: Literal[
-        "darcy_smooth", "darcy_rough", "darcy_multiscale", "poisson_moving", "poisson_meshes"
+        "darcy_smooth",
+        "darcy_rough",
+        "darcy_multiscale",
+        "poisson_moving",
+        "poisson_meshes",
+        "burgers",
+        "navier_stokes",
     ] = "darcy_smooth"
     resolution: int | None = Field(default=None, ge=4, le=4096)
     refine: int | None = Field(default=None, ge=1, le=99)
@@ -47,6 +57,9 @@ def run(config: StageConfig, *, design: xr.Dataset) -> xr.Dataset:
     Poisson: -Laplace u = f, u = 0 on the sides and the hole of a plate, f a Gaussian field; linear triangles,
     on a mesh that the hole's radius and place map (`poisson_moving`: fixed topology) or on one of its own for
     every sample (`poisson_meshes`), solved on one `refine` times finer that has the same nodes.
+    Burgers: u_t + (u^2 / 2)_x = viscosity u_xx with period 1, from u at time 0 to u at `times`.
+    Navier-Stokes: w_t + u . grad w = viscosity Laplace w + f for the vorticity, likewise on the square. Both
+    pseudo-spectral with exponential time steps of fourth order, refused where the grid does not resolve them.
     Output: the design's variables, one variable of role input, one of role field; on a grid axis coordinates
     and the attribute `boundary`, on meshes the ragged form with `dirichlet`.
     Raises InputError, before anything is solved, for numbers that the problem does not have or cannot take.

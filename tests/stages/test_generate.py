@@ -17,6 +17,14 @@ FAST = {
     "darcy_multiscale": {"resolution": 12, "modes": 3},
     "poisson_moving": {"resolution": 4},
     "poisson_meshes": {"resolution": 6, "refine": 2},
+    "burgers": {
+        "resolution": 16,
+        "refine": 4,
+        "modes": 8,
+        "times": (0.05,),
+        "constants": {"viscosity": 0.05},
+    },
+    "navier_stokes": {"resolution": 8, "refine": 3, "modes": 5, "times": (0.5, 1.0)},
 }
 """A setting of every problem that takes milliseconds."""
 
@@ -45,6 +53,11 @@ def test_roles_units_and_coordinates(problem):
     for name in (*by_role(data, "input"), *by_role(data, "field")):
         assert np.isfinite(data[name].values).all()
         assert data[name].attrs["units"]
+    if problem not in ("poisson_moving", "poisson_meshes"):
+        found = signature(data)
+        assert found.boundary == ("periodic" if problem in ("burgers", "navier_stokes") else "dirichlet")
+        assert found.out_axes == ("time",) * (problem == "navier_stokes") + found.axes
+    for name in (*by_role(data, "input"), *by_role(data, "field")):
         for axis in data[name].dims[1:]:  # none on a mesh
             assert np.all(np.diff(data[axis].values) > 0.0)
             assert data[axis].attrs["units"] == "1"
@@ -118,6 +131,30 @@ def test_refinement_on_meshes_keeps_the_nodes_and_betters_the_solution():
         assert np.abs(u[0] - u[2]).max() > 2.5 * np.abs(u[1] - u[2]).max()
 
 
+@pytest.mark.parametrize("problem", ["burgers", "navier_stokes"])
+def test_problems_in_time_at_other_resolutions_show_the_same_functions(problem):
+    samples = design(1)
+    coarse = generate(problem, samples, refine=6)
+    fine = generate(problem, samples, resolution=2 * FAST[problem]["resolution"], refine=3)
+    for name in (*by_role(coarse, "input"), *by_role(coarse, "field")):
+        picked = fine[name].isel({axis: slice(None, None, 2) for axis in coarse[name].dims if axis[0] == "x"})
+        np.testing.assert_allclose(picked.values, coarse[name].values, atol=1e-12)
+    np.testing.assert_allclose(coarse["x1"].values, np.arange(coarse.sizes["x1"]) / coarse.sizes["x1"])
+
+
+def test_one_time_gives_no_axis_and_several_share_it():
+    samples = design(1, viscosity=(0.04, 0.06))
+    settings = {"constants": {}}
+    one = generate("burgers", samples, **settings)
+    several = generate("burgers", samples, times=(0.02, 0.05), **settings)
+    assert one["velocity"].dims == ("sample", "x1")
+    assert several["velocity"].dims == ("sample", "time", "x1")
+    assert list(several["time"].values) == [0.02, 0.05]
+    np.testing.assert_allclose(several["velocity"].values[:, 1], one["velocity"].values, atol=1e-6)
+    thick = generate("burgers", samples.assign(viscosity=samples["viscosity"] * 2.0), **settings)
+    assert np.abs(thick["velocity"].values - one["velocity"].values).max() > 1e-3
+
+
 def test_refinement_brings_the_solution_nearer_to_the_truth():
     samples = design(1)
     found = [generate("darcy_smooth", samples, refine=r)["pressure"].values for r in (1, 3, 9, 27)]
@@ -146,6 +183,10 @@ def test_parameters_of_the_design_and_constants_are_used():
         ("darcy_rough", {}, {"contrast": (-1.0, 2.0)}, "contrast .* expected a number above 0"),
         ("darcy_rough", {"constants": {"tau": 1.0}}, {"tau": (1.0, 2.0)}, "in the design and in constants"),
         ("darcy_rough", {"constants": {"alpha": 1.0}}, {}, "sample case-00000: alpha is 1, expected above 1"),
+        ("burgers", {"modes": 30}, {}, "resolution . refine is 64 with 30 modes, expected more than 90"),
+        ("burgers", {"times": [2.0, 1.0]}, {}, "expected rising numbers after 0"),
+        ("burgers", {"time_step": 0.05}, {}, "sample case-00000: time_step is 0.05, expected at most"),
+        ("burgers", {"constants": {"viscosity": 1e-4}, "times": [0.5]}, {}, "raise refine or the viscosity"),
         ("poisson_meshes", {"refine": 3}, {}, "refine is 3, expected a power of two.*use 4"),
         ("poisson_moving", {"time_step": 0.1}, {}, "the problem has no time"),
         (
