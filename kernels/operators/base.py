@@ -131,8 +131,23 @@ class Operator(nn.Module):
         raise NotImplementedError
 
     def size(self) -> int:
-        """Number of trained parameters."""
-        return sum(p.numel() for p in self.parameters() if p.requires_grad)
+        """Number of trained parameters; a complex one counts twice."""
+        return sum(p.numel() * (2 if p.is_complex() else 1) for p in self.parameters() if p.requires_grad)
+
+    def to_precision(self, dtype: torch.dtype) -> "Operator":
+        """Itself with real tensors in a precision, complex ones in the complex one of it, others as they are.
+
+        `Module.to(dtype)` would leave nothing of the imaginary parts.
+        """
+        wide = torch.complex128 if dtype == torch.float64 else torch.complex64
+
+        def cast(values: Tensor) -> Tensor:
+            if values.is_complex():
+                return values.to(wide)
+            return values.to(dtype) if values.is_floating_point() else values
+
+        self._apply(cast)
+        return self
 
 
 def seeded(seed: int) -> torch.Generator:

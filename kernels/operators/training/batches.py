@@ -28,6 +28,7 @@ def select(batch: Batch, index: np.ndarray) -> Batch:
         mesh.x[rows], mesh.connectivity[cell_rows] + shift[:, None],
         torch.repeat_interleave(torch.arange(len(picked)), nodes[picked]), mesh.dirichlet[rows],
         tuple(mesh.digests[i] for i in picked.tolist()),
+        None if mesh.prescribed is None else mesh.prescribed[rows],
     )  # fmt: skip
     u = None if batch.u is None else batch.u[rows]
     return replace(batch, a=batch.a[rows], u=u, parameters=parameters, mesh=part)
@@ -61,12 +62,14 @@ def join(parts: Sequence[Batch]) -> Batch:
 def _joined(meshes: Sequence[MeshBatch], samples: Sequence[int]) -> MeshBatch:
     nodes = np.cumsum([0, *(len(mesh.x) for mesh in meshes)])
     before = np.cumsum([0, *samples])
+    prescribed = [mesh.prescribed for mesh in meshes if mesh.prescribed is not None]
     return MeshBatch(
         torch.cat([mesh.x for mesh in meshes]),
         torch.cat([m.connectivity + int(nodes[i]) for i, m in enumerate(meshes)]),
         torch.cat([m.sample + int(before[i]) for i, m in enumerate(meshes)]),
         torch.cat([mesh.dirichlet for mesh in meshes]),
         tuple(digest for mesh in meshes for digest in mesh.digests),
+        torch.cat(prescribed) if len(prescribed) == len(meshes) else None,
     )
 
 
@@ -80,6 +83,7 @@ def to_device(batch: Batch, dtype: torch.dtype, device: torch.device | str) -> B
         moved.mesh = MeshBatch(
             mesh.x.to(device), mesh.connectivity.to(device), mesh.sample.to(device),
             mesh.dirichlet.to(device), mesh.digests,
+            None if mesh.prescribed is None else mesh.prescribed.to(device),
         )  # fmt: skip
     return moved
 

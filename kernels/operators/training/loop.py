@@ -123,7 +123,7 @@ class _Module(pl.LightningModule):
         self.operator, self.options, self.hooks = operator, options, hooks
         self.stream, self.validation, self.scales = stream, validation, scales
         self.kind = _DTYPES[options.precision]
-        operator.to(self.kind)
+        operator.to_precision(self.kind)
         self.state = State()
         self._optimizer_state: dict[str, Any] | None = None
         self._best: dict[str, Tensor] | None = None
