@@ -15,7 +15,7 @@ from pipelines.runner import Runner
 from pipelines.settings import Settings
 from stages import evaluate, evaluate_operator
 
-TABLES = {"evaluate": evaluate.table, "evaluate_operator": evaluate_operator.table}
+TABLES = {"evaluate": evaluate.table, "evaluate_operator": evaluate_operator.summary}
 """Step that scores -> its table for people."""
 
 

@@ -288,6 +288,55 @@ def table(metrics: xr.Dataset) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
+def summary(metrics: xr.Dataset) -> pd.DataFrame:
+    """The scores as a terminal shows them: errors in percent as mean +- deviation over seeds, the chosen
+    candidate marked.
+    """
+    full = table(metrics)
+    many = metrics.sizes["quantity"] > 1
+    lines = []
+    for _, one in full.iterrows():
+        mark = " *" if one["chosen"] else ""
+        line = {"output": one["quantity"]} if many else {}
+        line |= {
+            "candidate": f"{one['candidate']}{mark}",
+            **{text: _percent(one, name) for name, text in _SHOWN.items()},
+            "in 90 % interval": _share(one.get("coverage_90", np.nan)),
+            "parameters": _plain(one["parameters"], ",.0f"),
+            "s/epoch": _plain(one["epoch_time"], ".3g"),
+            "training s": _plain(one["training_time"], ".3g"),
+            "ms/sample": _plain(1e3 * one["sample_time"], ".3g"),
+        }
+        lines.append(line)
+    return pd.DataFrame(lines)
+
+
+_SHOWN = {
+    "relative_l2": "L2 %",
+    "relative_h1": "H1 %",
+    "boundary_error": "boundary %",
+    "max_error": "largest %",
+    "mean_error": "integral %",
+}
+
+
+def _percent(line: pd.Series, name: str) -> str:
+    value, deviation = 100.0 * float(line[name]), 100.0 * float(line[f"{name}_sd"])
+    if not np.isfinite(value):
+        return "-"
+    if not np.isfinite(deviation):
+        return f"{value:.3g}"
+    return f"{value:.3g} +- " + (f"{deviation:.0f}" if deviation >= 1.0 else f"{deviation:.1g}")
+
+
+def _share(value: float) -> str:
+    return f"{100.0 * value:.1f} %" if np.isfinite(value) else "-"
+
+
+def _plain(value: float, form: str) -> str:
+    return format(value, form) if np.isfinite(value) else "-"
+
+
 STAGE = Stage(
     name="evaluate_operator",
     version=1,

@@ -55,7 +55,7 @@ def main() -> None:
         for label, key in outcome.keys.items():
             if label.startswith("evaluate_operator"):
                 name = label.partition(".")[2] or config.main
-                print(f"\n{name}\n{TABLES['evaluate_operator'](catalog.open(key)).to_string()}")
+                print(f"\n{name}\n{TABLES['evaluate_operator'](catalog.open(key)).to_string(index=False)}")
     finally:
         catalog.close()
     print(f"\nreport: {outcome.report}")

@@ -6,7 +6,7 @@ import xarray as xr
 
 from kernels.errors import InputError
 from pipelines.scalars import scalars
-from stages.evaluate_operator import STAGE, EvaluateOperatorConfig, table
+from stages.evaluate_operator import STAGE, EvaluateOperatorConfig, summary, table
 from stages.predict_operator import STAGE as PREDICT
 from stages.predict_operator import PredictOperatorConfig
 from stages.variables import TEST
@@ -57,6 +57,11 @@ def test_means_over_samples_then_seeds_and_the_choice_by_validation(case):
     assert found["sample_time"].values.tolist() == [3.0, 3.0]
     lines = table(found)
     assert lines["chosen"].tolist() == [1, 0]
+    short = summary(found)
+    assert short["candidate"].tolist() == ["a.b *", "plain"]
+    assert short["L2 %"].tolist() == ["20 +- 14", "1"]
+    assert short["s/epoch"].tolist() == ["2", "2"]
+    assert short["in 90 % interval"].tolist() == ["-", "-"]
     metrics = scalars(found)
     assert metrics["relative_l2.plain.u"] == pytest.approx(0.01)
     assert metrics["relative_l2_sd.a.b.u"] == pytest.approx(0.2 / np.sqrt(2.0))
