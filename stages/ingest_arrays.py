@@ -17,6 +17,8 @@ from stages.variables import FIELD, INPUT, PARAMETER, TRAIN
 _METRES = {"m": 1.0, "1": 1.0, "cm": 1e-2, "mm": 1e-3, "um": 1e-6, "km": 1e3, "in": 0.0254, "ft": 0.3048}
 _MESH = ("node_count", "cell_count", "x", "connectivity")
 _FLAT = 1e-12
+_ROUND_OFF = 8.0
+_PRESCRIBED = 1e-4
 
 
 class IngestArraysConfig(StageConfig):
@@ -34,9 +36,11 @@ class IngestArraysConfig(StageConfig):
 def run(config: StageConfig, *, raw: xr.Dataset) -> xr.Dataset:
     """The samples in their order, as `stages.operator_data` describes them; large arrays stay lazy.
 
-    On grids all inputs share their axes, and so do all outputs; `sample` comes first, coordinates rise (an
-    axis that falls is turned round). On meshes coordinates become metres (units "1" are taken for them) and
-    connectivity is checked. Samples without names get that of their part and a number. Values are read once,
+    On grids all inputs share their axes, and so do all outputs; `sample` comes first, the same axes always
+    in the same order, coordinates rise (an axis that falls is turned round). On meshes coordinates become
+    metres (units "1" are taken for them), connectivity is checked, and outputs have at the nodes of
+    `dirichlet` the values that an input prescribes, or zero, to 1e-4 of the largest of the sample: models
+    take them for given. Samples without names get that of their part and a number. Values are read once,
     in blocks of samples. Raises InputError naming what is wrong: no input or output, axes that differ,
     coordinates that do not rise, names given twice, samples with NaN or infinite values, outputs that are
     constant, cells of no measure or with nodes that are not there. Not handled: meshes of quadrilaterals.
@@ -55,7 +59,7 @@ def run(config: StageConfig, *, raw: xr.Dataset) -> xr.Dataset:
     bad, ranges = _scan(data)
     if bad:
         data = _without(config, data, bad)
-    still = [name for name in by_role(data, FIELD) if ranges[name][0] == ranges[name][1]]
+    still = [name for name in by_role(data, FIELD) if _is_constant(*ranges[name], data[name].dtype)]
     if still and config.constant_outputs == "refuse":
         shown = ", ".join(f"{name!r} is {ranges[name][0]:g}" for name in still)
         raise InputError(
@@ -72,14 +76,39 @@ def _used(data: xr.Dataset) -> list[str]:
     return [name for role in (INPUT, FIELD, PARAMETER) for name in by_role(data, role)]
 
 
+def _is_constant(low: float, high: float, dtype: np.dtype) -> bool:
+    return high - low <= _ROUND_OFF * float(np.finfo(dtype).eps) * max(abs(low), abs(high))
+
+
+def _prescribing(data: xr.Dataset) -> dict[str, str]:
+    """Output -> input that holds its values where `dirichlet` marks the node."""
+    return {
+        str(data[name].attrs["prescribes"]): name
+        for name in by_role(data, INPUT)
+        if "prescribes" in data[name].attrs
+    }
+
+
 def _check_prescribed(data: xr.Dataset) -> None:
-    outputs = by_role(data, FIELD)
-    for name in by_role(data, INPUT):
-        target = data[name].attrs.get("prescribes")
-        if target is not None and target not in outputs:
+    outputs, found = by_role(data, FIELD), _prescribing(data)
+    for target, name in found.items():
+        if target not in outputs:
             raise InputError(
                 f"{name!r} prescribes {target!r}, expected one of the outputs {outputs}: correct `prescribes`"
             )
+        if data[name].attrs.get("units") != data[target].attrs.get("units"):
+            raise InputError(
+                f"{name!r} is in {data[name].attrs.get('units')!r} and prescribes {target!r}, which is in "
+                f"{data[target].attrs.get('units')!r}; expected the same units: convert one of them"
+            )
+    if found and "dirichlet" not in data:
+        raise InputError(
+            f"{list(found.values())} prescribe outputs, but no nodes are marked: give the variable "
+            "'dirichlet' of a set of meshes, or leave out `prescribes`"
+        )
+    given = [name for name in by_role(data, INPUT) if "prescribes" in data[name].attrs]
+    if len(given) > len(found):
+        raise InputError(f"{given} prescribe the outputs {list(found)}, expected one input for each output")
 
 
 def _named(data: xr.Dataset) -> xr.Variable:
@@ -109,6 +138,7 @@ def _float(values: xr.Variable) -> xr.Variable:
 def _grid(data: xr.Dataset) -> xr.Dataset:
     """With samples first and coordinates that rise."""
     axes: dict[str, str] = {}
+    orders: dict[frozenset[str], tuple[str, ...]] = {}
     for name in (*by_role(data, INPUT), *by_role(data, FIELD)):
         if "sample" not in data[name].dims or data[name].ndim < 2:
             raise InputError(
@@ -116,7 +146,9 @@ def _grid(data: xr.Dataset) -> xr.Dataset:
                 "make it a parameter"
             )
         data[name] = data[name].transpose("sample", ...)
-        axes |= {str(axis): name for axis in data[name].dims[1:]}
+        own = tuple(map(str, data[name].dims))
+        data[name] = data[name].transpose(*orders.setdefault(frozenset(own), own))
+        axes = {**{str(axis): name for axis in data[name].dims[1:]}, **axes}
     for axis, name in axes.items():
         if axis not in data.coords:
             raise InputError(f"axis {axis!r} of {name!r} has no coordinate: give its positions and units")
@@ -139,6 +171,14 @@ def _mesh(data: xr.Dataset) -> xr.Dataset:
     missing = [name for name in _MESH if name not in data]
     if missing:
         raise InputError(f"the set of meshes has no {missing}, expected {list(_MESH)}: give nodes and cells")
+    for count, (dim, of) in {"node_count": ("node", "x"), "cell_count": ("cell", "connectivity")}.items():
+        total = int(data[count].sum())
+        if total != data.sizes[dim]:
+            raise InputError(
+                f"{count!r} adds up to {total}, {of!r} has {data.sizes[dim]} of dim {dim!r}; expected the "
+                "same: repair the counts"
+            )
+        data[count] = variable(count, data[count].values)
     units = data["x"].attrs.get("units", "m")
     if units not in _METRES:
         raise InputError(f"node coordinates are in {units!r}, expected one of {list(_METRES)}: convert them")
@@ -171,7 +211,9 @@ def _scan(data: xr.Dataset) -> tuple[dict[int, str], dict[str, tuple[float, floa
     all other samples. Raises InputError where cells cannot be used.
     """
     names, mesh = _used(data), is_mesh(data)
-    read = [*names, *(("x", "connectivity") if mesh else ())]
+    marked = mesh and "dirichlet" in data
+    read = [*names, *(("x", "connectivity") if mesh else ()), *(("dirichlet",) if marked else ())]
+    outputs, prescribing = by_role(data, FIELD), _prescribing(data)
     bad: dict[int, str] = {}
     ranges = dict.fromkeys(names, (np.inf, -np.inf))
     label = sample_names(data)
@@ -184,6 +226,9 @@ def _scan(data: xr.Dataset) -> tuple[dict[int, str], dict[str, tuple[float, floa
                 continue
             if mesh:
                 _check_cells(columns["x"][i], columns["connectivity"][i], label[row])
+            for name in outputs if marked else ():
+                given = columns[prescribing[name]][i] if name in prescribing else None
+                _check_marked(name, columns[name][i], given, columns["dirichlet"][i], label[row])
             for name in names:
                 values, (low, high) = columns[name][i], ranges[name]
                 ranges[name] = min(low, float(values.min())), max(high, float(values.max()))
@@ -213,6 +258,21 @@ def _check_cells(x: np.ndarray, cells: np.ndarray, sample: str) -> None:
         )
 
 
+def _check_marked(
+    name: str, values: np.ndarray, given: np.ndarray | None, marks: np.ndarray, sample: str
+) -> None:
+    """Raise InputError where an output has other values than those prescribed, as under a shifted mask."""
+    wanted = np.zeros(len(values)) if given is None else given
+    off = np.where(marks != 0, np.abs(values - wanted), 0.0)
+    worst = int(np.argmax(off))
+    if off[worst] > _PRESCRIBED * np.abs(values).max():
+        raise InputError(
+            f"sample {sample}: {name!r} is {values[worst]:g} at node {worst}, which 'dirichlet' marks, "
+            f"expected the prescribed {wanted[worst]:g}: correct the marks, leave them out, or give an input "
+            f"with the values and prescribes = {name!r}"
+        )
+
+
 def _without(config: IngestArraysConfig, data: xr.Dataset, bad: dict[int, str]) -> xr.Dataset:
     names = sample_names(data)
     if config.missing == "refuse":
@@ -229,7 +289,7 @@ def _without(config: IngestArraysConfig, data: xr.Dataset, bad: dict[int, str]) 
 
 STAGE = Stage(
     name="ingest_arrays",
-    version=1,
+    version=2,
     config=IngestArraysConfig,
     inputs={"raw": schema(optional=("sample_name", "split", "node_count", "cell_count"))},
     output=schema("sample_name", optional=("split", *_MESH, "dirichlet")),

@@ -155,12 +155,23 @@ def _variable(
     own = tuple(str(axis) for axis in values.dims)
     values = values.transpose(*orders.setdefault(frozenset(own), own))
     _check_dims(spec, name, variable, values, what)
-    units = variable.units or str(held.attrs.get("units", "1"))
+    units = _units(held, variable.units, f"variable {name!r}")
     long_name = variable.long_name or str(held.attrs.get("long_name", name))
     values.attrs = {"role": variable.role, "units": units, "long_name": long_name}
     if variable.prescribes is not None:
         values.attrs["prescribes"] = variable.prescribes
     return values
+
+
+def _units(held: Held, given: str | None, of: str) -> str:
+    """Units that are given or that the file states; both must say the same."""
+    stated = str(held.attrs.get("units", "")).strip()
+    if given and stated and given != stated:
+        raise InputError(
+            f"{held.path}: array {held.name!r} states the units {stated!r}, {of} is given in {given!r}; "
+            "expected the same: correct `units`, or convert the values"
+        )
+    return given or stated or "1"
 
 
 def _check_dims(spec: ArraysSpec, name: str, variable: ArrayVariable, values: xr.Variable, what: str) -> None:
@@ -204,6 +215,11 @@ def _coords(spec: ArraysSpec, part: _Part, arrays: Mapping[str, Held]) -> dict[s
         for axis, size in variable.sizes.items():
             if axis != "sample" and axis not in found:
                 found[str(axis)] = _coord(spec, part, arrays, str(axis), size)
+    unused = sorted(set(spec.axes) - set(found))
+    if unused:
+        raise InputError(
+            f"section axes describes {unused}, the variables have the axes {list(found)}: correct the names"
+        )
     return found
 
 
@@ -227,7 +243,7 @@ def _coord(spec: ArraysSpec, part: _Part, arrays: Mapping[str, Held], axis: str,
             f"{held.path}: array {held.name!r} has shape {held.shape}, axis {axis!r} has {size} points; "
             "expected one position a point: correct `array`"
         )
-    units = (given.units if given else None) or str(held.attrs.get("units", "1"))
+    units = _units(held, given.units if given else None, f"axis {axis!r}")
     return xr.Variable((axis,), values, {"units": units})
 
 
@@ -270,6 +286,11 @@ def _check_same_grid(first: _Part, part: _Part, ragged: bool) -> None:
             )
     for axis, coord in part.coords.items():
         head = first.coords[axis]
+        if head.attrs["units"] != coord.attrs["units"]:
+            raise InputError(
+                f"axis {axis!r} is in {head.attrs['units']!r} in {first.where} and in "
+                f"{coord.attrs['units']!r} in {part.where}: convert one of them"
+            )
         same = head.shape == coord.shape
         width = np.ptp(head.values) / max(head.size - 1, 1) if head.size else 0.0
         if not same or np.abs(head.values - coord.values).max(initial=0.0) > 1e-6 * width:

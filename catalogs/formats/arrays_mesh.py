@@ -110,15 +110,17 @@ def _cells(mesh: ArrayMesh, held: Held, nodes: int) -> np.ndarray:
 
 
 def _marks(held: Held, entry: ArrayFile, samples: int, nodes: int) -> xr.Variable:
-    values = np.asarray(held[()] if held.ndim == 1 else held[entry.start : entry.stop]) != 0
-    if values.shape == (nodes,):
-        return _repeated(xr.Variable(("node",), values.astype(np.int8)), samples)
-    if values.shape != (samples, nodes):
+    if held.shape == (nodes,):
+        return _repeated(xr.Variable(("node",), (held[()] != 0).astype(np.int8)), samples)
+    values = None
+    if held.ndim == 2:
+        values = xr.Variable(("sample", "node"), lazy(held, 0)).isel(sample=slice(entry.start, entry.stop))
+    if values is None or values.shape != (samples, nodes):
         raise InputError(
             f"{held.path}: dirichlet {held.name!r} has shape {held.shape}, expected ({nodes},) or "
             f"({samples}, {nodes}): a mark for each node"
         )
-    return xr.Variable(("sample", "node"), values.astype(np.int8))
+    return (values != 0).astype(np.int8)
 
 
 def _count(dim: str, each: int, samples: int, meaning: str) -> xr.Variable:
@@ -130,7 +132,7 @@ def _repeated(values: xr.Variable, samples: int) -> xr.Variable:
     """The same for every sample, made when it is asked for."""
     rows = max(1, CHUNK_BYTES // max(1, values.nbytes))
     chunks: Any = (min(rows, samples), *values.shape)
-    spread = da.broadcast_to(da.from_array(values.values), (samples, *values.shape), chunks=chunks)
+    spread = da.broadcast_to(da.from_array(values.values, chunks=-1), (samples, *values.shape), chunks=chunks)
     return xr.Variable(("sample", *values.dims), spread)
 
 

@@ -141,6 +141,15 @@ class ArraysSpec(_Part):
                 f"variables are called {wrong or 'nothing'}, expected identifiers that are no axis and none "
                 f"of {sorted(_RESERVED | _MESH)}: rename them; `array` is the name in the file"
             )
+        if self.mesh is not None and (self.axes or self.boundary != "dirichlet"):
+            raise ValueError(
+                "sections axes and boundary are of sets on a grid, but there is a section mesh: leave them "
+                "out; `dirichlet` of the mesh marks its boundary"
+            )
+        inputs = [name for name, one in self.variables.items() if one.role == "input"]
+        astray = sorted(name for name, one in self.variables.items() if one.prescribes and name not in inputs)
+        if astray:
+            raise ValueError(f"{astray} have `prescribes`, expected inputs alone, {inputs}: correct role")
         for entry in (*self.files, *(one for files in self.others.values() for one in files)):
             unknown = sorted(set(entry.arrays) - set(self.variables))
             if unknown:

@@ -222,6 +222,30 @@ def test_a_large_zarr_is_read_in_blocks(tmp_path):
     assert float(read["u"][49_999, 0, 0]) == 0.0
 
 
+def test_units_that_contradict_the_file_are_refused(tmp_path):
+    for name, units in (("a", "m"), ("b", "mm")):
+        held = xr.Dataset(
+            {
+                n: (("sample", "x"), np.arange(6.0).reshape(2, 3) + k, {"units": "Pa"})
+                for k, n in enumerate("au")
+            },
+            coords={"x": ("x", [0.0, 0.5, 1.0], {"units": units})},
+        )
+        held.to_netcdf(tmp_path / f"{name}.nc", engine="scipy")
+    plain = {"a": {"role": "input", "units": "Pa"}, "u": {"role": "field"}}
+    one, two = tmp_path / "a.nc", tmp_path / "b.nc"
+    assert read_arrays(spec(one, variables=plain, axes={}))["x"].attrs["units"] == "m"
+    wrong = {**plain, "a": {"role": "input", "units": "kPa"}}
+    with pytest.raises(
+        InputError, match=r"a\.nc: array 'a' states the units 'Pa', variable 'a' is given in 'kPa'"
+    ):
+        read_arrays(spec(one, variables=wrong, axes={}))
+    with pytest.raises(InputError, match=r"array 'x' states the units 'm', axis 'x' is given in 'mm'"):
+        read_arrays(spec(one, variables=plain, axes={"x": {"units": "mm"}}))
+    with pytest.raises(InputError, match=r"axis 'x' is in 'm' in .*a\.nc and in 'mm' in .*b\.nc: convert"):
+        read_arrays(spec(one, two, variables=plain, axes={}))
+
+
 def test_complex_numbers_become_two_variables(tmp_path):
     values = np.arange(8).reshape(2, 4) * (1.0 + 2.0j)
     np.savez(tmp_path / "a.npz", z=values, load=np.ones(2))
@@ -230,7 +254,8 @@ def test_complex_numbers_become_two_variables(tmp_path):
         "re": {"role": "input", "part": "real", **z},
         "im": {"role": "field", "part": "imaginary", **z},
     }
-    read = read_arrays(spec(tmp_path / "a.npz", variables=variables))
+    along = {"x": GRID["x"]}
+    read = read_arrays(spec(tmp_path / "a.npz", variables=variables, axes=along))
     np.testing.assert_array_equal(read["re"].values, values.real)
     np.testing.assert_array_equal(read["im"].values, values.imag)
     assert read["im"].dtype == np.float64
@@ -296,6 +321,26 @@ def test_meshes_that_do_not_fit_are_refused(tmp_path, change, message):
         read_arrays(mesh_spec(tmp_path / "m.npz"))
 
 
+def test_large_meshes_that_move_stay_in_the_file(tmp_path, monkeypatch):
+    """Also the marks of prescribed nodes, where every sample has its own."""
+    monkeypatch.setattr(arrays_module, "_EAGER_BYTES", 0)
+    random = np.random.default_rng(0)
+    marks = random.integers(0, 2, (5, 4)).astype(bool)
+    held = {"p": random.random((5, 4, 2)), "fixed": marks, "f": random.random((5, 4))}
+    with h5py.File(tmp_path / "m.h5", "w") as file:
+        for name, each in {**held, "u": held["f"].T, "angle": np.ones(5), "t": np.array([[0, 1, 2]])}.items():
+            file[name] = each
+    whole = mesh_spec(tmp_path / "m.h5")
+    read = read_arrays(whole.model_copy(update={
+        "files": (whole.files[0].model_copy(update={"start": 1, "stop": 4}),),
+    }))  # fmt: skip
+    assert all(read[name].chunks for name in ("x", "f", "u", "dirichlet", "connectivity"))
+    assert read["dirichlet"].dtype == np.int8
+    np.testing.assert_array_equal(read["dirichlet"].values, marks[1:4].ravel())
+    np.testing.assert_array_equal(read["x"].values, held["p"][1:4].reshape(12, 2))
+    np.testing.assert_array_equal(read["u"].values, held["f"][1:4].ravel())
+
+
 def changed(**changes) -> dict:
     return {"variables": {**VARIABLES, **changes}}
 
@@ -325,6 +370,10 @@ def changed(**changes) -> dict:
             "'load' is one number a sample, expected a field",
         ),
         ({"axes": {"y": GRID["y"]}}, "axis 'x' has no positions and the file no array 'x'"),
+        (
+            {"axes": {**GRID, "z": GRID["x"]}},
+            r"section axes describes \['z'\], the variables have the axes \['y', 'x'\]",
+        ),
         ({"axes": {**GRID, "x": {"array": "load"}}}, r"'load' has shape \(5,\), axis 'x' has 4 points"),
     ],
 )
@@ -461,6 +510,15 @@ def test_the_fingerprint_is_that_of_contents_and_description(tmp_path):
         ({"files": [{"path": "a.npz", "stop": 3, "start": 3}]}, "start 3 is not before stop 3"),
         ({"files": [{"path": "a.npz", "arrays": {"w": "u"}}]}, r"names the unknown variables \['w'\]"),
         ({"files": [{"path": "a.npz", "splits": "train"}]}, "splits"),
+        (
+            changed(u={**VARIABLES["u"], "prescribes": "u"}),
+            r"\['u'\] have `prescribes`, expected inputs alone",
+        ),
+        ({"mesh": {"nodes": "p", "connectivity": "t"}}, "sections axes and boundary are of sets on a grid"),
+        (
+            {"mesh": {"nodes": "p", "connectivity": "t"}, "axes": {}, "boundary": "periodic"},
+            "sections axes and boundary are of sets on a grid",
+        ),
     ],
 )
 def test_wrong_descriptions_are_refused(change, message):
