@@ -40,6 +40,11 @@ def _odd(setting: Setting) -> None:
         raise InputError("times or time_step are given, but the problem has no time: drop them")
 
 
+def _fine_enough(setting: Setting) -> None:
+    _odd(setting)
+    coefficients.check_factors(setting.refine * setting.resolution, setting.modes)
+
+
 def _centres(setting: Setting) -> np.ndarray:
     return cell_centres(setting.refine * setting.resolution)
 
@@ -112,10 +117,12 @@ def _darcy_problem(
     numbers: Mapping[str, Number],
     modes: int,
     *literature: str,
+    check: Callable[[Setting], None] = _odd,
+    refine: int = 3,
 ) -> Problem:
     names = (("permeability", "coefficient a"), ("pressure", "solution u of -div(a grad u) = f"))
     build = partial(build_grid, partial(_darcy, coefficient), "dirichlet", 2, names)
-    return Problem({**numbers, **_SOURCE}, _odd, build, modes, literature=literature)
+    return Problem({**numbers, **_SOURCE}, check, build, modes, refine=refine, literature=literature)
 
 
 PROBLEMS: dict[str, Problem] = {
@@ -131,6 +138,6 @@ PROBLEMS: dict[str, Problem] = {
     "darcy_multiscale": _darcy_problem(
         _multiscale, {}, 6,
         "X. Liu, B. Xu, S. Cao, L. Zhang, Mitigating spectral bias for the multiscale operator learning, "
-        "J. Comput. Phys. 506, 2024",
+        "J. Comput. Phys. 506, 2024", check=_fine_enough, refine=5,
     ),
 }  # fmt: skip

@@ -4,6 +4,7 @@ import xarray as xr
 from pydantic import ValidationError
 
 from kernels.errors import InputError
+from stages._generate_base import Setting
 from stages.base import by_role
 from stages.design import STAGE as DESIGN
 from stages.design import DesignConfig
@@ -41,6 +42,12 @@ def generate(problem: str, samples: xr.Dataset, **changes: object) -> xr.Dataset
 
 def test_every_problem_is_tested_here():
     assert set(FAST) == set(PROBLEMS)
+
+
+@pytest.mark.parametrize("problem", FAST)
+def test_the_defaults_of_a_problem_pass_its_own_check(problem):
+    p = PROBLEMS[problem]
+    p.check(Setting(p.resolution, p.refine, p.modes, p.times))
 
 
 @pytest.mark.parametrize("problem", FAST)
@@ -196,7 +203,7 @@ def test_parameters_of_the_design_and_constants_are_used():
             "sample case-00000: a hole of radius 0.6 m",
         ),
         ("poisson_moving", {}, {"hole_radius": (0.1, 0.2)}, "has units '1', expected 'm'"),
-        ("darcy_multiscale", {"modes": 6}, {}, "36 cells along x1.*expected at least 288"),
+        ("darcy_multiscale", {"modes": 6}, {}, "60 cells along x1.*expected at least 288"),
     ],
 )
 def test_bad_settings_are_refused(problem, changes, parameters, match):
