@@ -15,7 +15,7 @@ from kernels.errors import InputError
 from kernels.operators.settings import SETTINGS
 from kernels.operators.training.options import LEARNING_RATES, Loss, Options, Precision, Schedule
 from stages.base import Progress, Stage, StageConfig, schema
-from stages.operator_data import Channels, Samples, channels
+from stages.operator_data import Channels, Samples, channels, takes_logarithm
 from stages.operator_model import SCALES, model_dataset
 from stages.parts import rows_of
 from stages.ragged import sample_names
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from kernels.operators.training.weak_form import Diffusion
 
 _MIB = 2**20
-_LAST_GOOD = "last_good_weights.pt"
 
 
 class EquationConfig(StageConfig):
@@ -188,14 +187,16 @@ def _trained(
 
 
 def torch_scales(scales: xr.Dataset | None) -> "Scales":
-    """Means and scales of inputs and outputs as tensors."""
+    """Means and scales of inputs and outputs as tensors, and which inputs they are of the logarithm of."""
     import torch
 
     from kernels.operators.training.losses import Scales
 
     assert scales is not None
     names = ("input_mean", "input_scale", "output_mean", "output_scale")
-    return Scales(*(torch.tensor(np.asarray(scales[name].values, dtype=np.float64)) for name in names))
+    numbers = [torch.tensor(np.asarray(scales[name].values, dtype=np.float64)) for name in names]
+    flags = [takes_logarithm(scales, "input", i) for i in range(scales["input_mean"].size)]
+    return Scales(*numbers, input_logarithm=torch.tensor(flags, dtype=torch.bool))
 
 
 def _stream(config: TrainOperatorConfig, samples: Samples, most: int) -> "Stream":

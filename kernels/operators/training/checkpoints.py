@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from kernels.errors import InputError
 from kernels.operators.base import Operator
 
 NAME = "checkpoint.pt"
@@ -35,7 +36,20 @@ def put_back(operator: Operator, state: dict[str, torch.Tensor]) -> None:
 
 
 def save(folder: Path, state: dict[str, Any], name: str = NAME) -> Path:
-    """Write tensors and plain values so that a kill or a power cut leaves the old file or the new one."""
+    """Write tensors and plain values so that a kill or a power cut leaves the old file or the new one.
+
+    Raises InputError where the disk takes no more; the old file is there then.
+    """
+    try:
+        return _saved(folder, state, name)
+    except (OSError, RuntimeError) as error:  # torch says the latter where a stream of its fails
+        raise InputError(
+            f"the checkpoint {folder / name} cannot be written ({error}): free space on that disk and start "
+            "again, what was written before is there"
+        ) from error
+
+
+def _saved(folder: Path, state: dict[str, Any], name: str) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     new = folder / f".{name}.{os.getpid()}.{uuid.uuid4().hex[:8]}"
     try:

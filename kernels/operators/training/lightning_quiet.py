@@ -24,8 +24,10 @@ def quiet_trainer(options: Options, epochs: int) -> Iterator[pl.Trainer]:
     with ExitStack() as stack:
         for guard in (_threads(options.threads), _random(), _environment(), _silence(), _signals()):
             stack.enter_context(guard)
+        # weights and batches have their precision; its own for float64 would make complex weights real
+        mixed = options.precision if options.precision.endswith("mixed") else "32-true"
         trainer = pl.Trainer(
-            accelerator=options.accelerator, devices=1, precision=options.precision, max_epochs=epochs,
+            accelerator=options.accelerator, devices=1, precision=mixed, max_epochs=epochs,
             logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
             num_sanity_val_steps=0, use_distributed_sampler=False, plugins=[LightningEnvironment()],
         )  # fmt: skip

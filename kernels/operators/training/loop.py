@@ -1,9 +1,10 @@
 """The training loop: Lightning steps an operator through an ordered stream, and can go on after a kill."""
 
+import json
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from kernels.operators.base import Batch, Operator, seeded
 from kernels.operators.training.batches import to_device
-from kernels.operators.training.checkpoints import copied, load, put_back, save
+from kernels.operators.training.checkpoints import copied, load, put_back, save, tensors_of
 from kernels.operators.training.lightning_quiet import quiet_trainer
 from kernels.operators.training.losses import LOSSES, Scales, relative_l2
 from kernels.operators.training.options import Options
@@ -96,9 +97,11 @@ def train(
 ) -> Outcome:  # fmt: skip
     """Train in place by AdamW (Loshchilov and Hutter 2019), from the checkpoint in the scratch, if any.
 
-    After it the operator has the weights that `options.keep` says, or the last ones before a loss that was
-    not finite. On one CPU thread count a run that was killed anywhere ends with the same bits. Handlers of
-    signals, seeds, thread counts and environment are as they were, in the end.
+    After it the operator has the weights that `options.keep` says. After a loss that was not finite these are
+    the ones before that step, or, where their validation error is not finite either, those of the last epoch
+    where it was. A checkpoint of another folder or of other options is not gone on from.
+    On one CPU thread count a run that was killed anywhere ends with the same bits. Handlers of signals, seeds,
+    thread counts and environment are as they were, in the end.
     """
     module = _Module(operator, stream, validation, scales, options, hooks or Hooks())
     outcome = module.outcome
@@ -106,10 +109,9 @@ def train(
         try:
             with quiet_trainer(options, options.epochs - module.state.epoch) as trainer:
                 trainer.fit(module)
-                outcome.device = str(trainer.strategy.root_device)
         except NotFinite as error:
             outcome.diverged = error.diverged
-    operator.to("cpu")
+    module.to("cpu")
     module.finish()
     return outcome
 
@@ -127,10 +129,12 @@ class _Module(pl.LightningModule):
         self.state = State()
         self._optimizer_state: dict[str, Any] | None = None
         self._best: dict[str, Tensor] | None = None
+        self._good: dict[str, Tensor] | None = None
         self.outcome = Outcome(self.state)
         self._call: list[Callable[[Batch], Tensor]] = [operator]
         self._saved = self._begun = time.monotonic()
         self._rate, self._now = 0.0, 0
+        self._bound = _bound(operator, stream, options, hooks.scratch)
         if hooks.scratch is not None:
             self._restore(load(hooks.scratch))
 
@@ -153,6 +157,7 @@ class _Module(pl.LightningModule):
     def on_fit_start(self) -> None:
         self._begun = self._saved = time.monotonic()
         self.scales = self.scales.to(self.kind, self.device)
+        self.outcome.device = str(self.device)
         if self.options.compile:
             self._call, self.outcome.compiled = _compiled(self.operator, self.stream, self.kind, self.device)
 
@@ -213,6 +218,8 @@ class _Module(pl.LightningModule):
         error = self._validation_error()
         self._lap()
         state.validation_error.append(error)
+        if math.isfinite(error):
+            self._good = copied(self.operator)
         if error < state.best_error:
             state.best_error, state.waited = error, 0
             if self.options.keep == "best":
@@ -235,6 +242,10 @@ class _Module(pl.LightningModule):
         """Leave the weights that are to be kept in the operator."""
         if self.options.keep == "best" and self._best is not None:
             put_back(self.operator, self._best)
+        elif self.outcome.diverged is not None and self._good is not None:
+            self.scales = self.scales.to(self.kind, "cpu")
+            if not math.isfinite(self._validation_error()):
+                put_back(self.operator, self._good)
         self.operator.eval()
 
     def _diverged(self, what: str) -> Diverged:
@@ -284,17 +295,25 @@ class _Module(pl.LightningModule):
         tensors = copied(self.operator)
         save(
             self.hooks.scratch,
-            {"state": plain, "tensors": tensors, "optimizer": optimizer, "best": self._best},
+            {
+                "bound": self._bound,
+                "state": plain,
+                "tensors": tensors,
+                "optimizer": optimizer,
+                "best": self._best,
+                "good": self._good,
+            },
         )
         self._saved = time.monotonic()
 
     def _restore(self, found: dict[str, Any] | None) -> None:
-        if found is None:
+        if found is None or found.get("bound") != self._bound:
             return
         for name, value in found["state"].items():
             setattr(self.state, name, value)
         put_back(self.operator, found["tensors"])
-        self._optimizer_state, self._best = found["optimizer"], found["best"]
+        self._optimizer_state = found["optimizer"]
+        self._best, self._good = found["best"], found["good"]
         self.outcome.resumed = (self.state.epoch, self.state.step)
 
 
@@ -307,6 +326,13 @@ class _Epochs:
     def __iter__(self) -> Any:
         state = self._module.state
         return self._module.stream.epoch(state.epoch, state.step)
+
+
+def _bound(operator: Operator, stream: Stream, options: Options, scratch: Path | None) -> str:
+    """What a checkpoint must have been written for: the folder, which is named after the key, and the run."""
+    shapes = {name: list(one.shape) for name, one in tensors_of(operator).items()}
+    folder = None if scratch is None else scratch.name
+    return json.dumps([folder, asdict(options), len(stream.samples), shapes], sort_keys=True)
 
 
 def _compiled(

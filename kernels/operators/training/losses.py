@@ -15,21 +15,28 @@ _SMALL = 1e-12
 
 @dataclass(frozen=True)
 class Scales:
-    """Mean and scale of every channel: a physical value is value * scale + mean."""
+    """Mean and scale of every channel: a physical value is value * scale + mean.
+
+    input_logarithm: of which inputs this is the logarithm, bool (inputs,); None: of none.
+    """
 
     input_mean: Tensor
     input_scale: Tensor
     output_mean: Tensor
     output_scale: Tensor
+    input_logarithm: Tensor | None = None
 
     def to(self, dtype: torch.dtype, device: torch.device | str) -> "Scales":
         """The same numbers elsewhere."""
-        return Scales(
-            *(
-                one.to(device, dtype)
-                for one in (self.input_mean, self.input_scale, self.output_mean, self.output_scale)
-            )
-        )
+        own = (self.input_mean, self.input_scale, self.output_mean, self.output_scale)
+        return Scales(*(one.to(device, dtype) for one in own), input_logarithm=self.input_logarithm)
+
+    def input_value(self, values: Tensor, channel: int) -> Tensor:
+        """Physical values of an input channel from the normalised ones of it."""
+        scale, mean = (one[channel].to(values) for one in (self.input_scale, self.input_mean))
+        stored = values * scale + mean
+        is_logarithm = self.input_logarithm is not None and bool(self.input_logarithm[channel])
+        return torch.exp(stored) if is_logarithm else stored
 
 
 Measure = Callable[[Tensor, Batch, Scales, Boundary], Tensor]

@@ -20,8 +20,7 @@ class Options:
     gradients together, None for any. patience: epochs without a better validation error after which training
     ends, None: never. keep: the weights of the last epoch, or of the best validation error. max_minutes:
     budget of time, by which the schedule is shortened too: the result then depends on the machine.
-    threads: of torch, None leaves them. checkpoint_seconds: between two checkpoints. window: samples that
-    are shuffled and held together at most.
+    threads: of torch, None leaves them. checkpoint_seconds: between two checkpoints.
     """
 
     epochs: int = 100
@@ -40,4 +39,3 @@ class Options:
     keep: Literal["last", "best"] = "last"
     max_minutes: float | None = None
     checkpoint_seconds: float = 60.0
-    window: int = 1 << 62
