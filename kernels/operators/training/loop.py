@@ -100,8 +100,8 @@ def train(
     After it the operator has the weights that `options.keep` says. After a loss that was not finite these are
     the ones before that step, or, where their validation error is not finite either, those of the last epoch
     where it was. A checkpoint of another folder or of other options is not gone on from.
-    On one CPU thread count a run that was killed anywhere ends with the same bits. Handlers of signals, seeds,
-    thread counts and environment are as they were, in the end.
+    On one CPU thread count a run that was killed anywhere ends with the same bits. Handlers of signals,
+    seeds, thread counts and environment are as they were, in the end.
     """
     module = _Module(operator, stream, validation, scales, options, hooks or Hooks())
     outcome = module.outcome
