@@ -207,7 +207,7 @@ def _blocks(
     labels = [str(n) for n in data["sample_name"].values[rows]]
     if not is_mesh(data):
         own = signature(data)
-        measure = GridMeasure(own.out_grid, own.boundary == "periodic")
+        measure = GridMeasure(own.out_grid, own.out_around)
         for start in range(0, len(rows), _BLOCK):
             at = slice(start, min(start + _BLOCK, len(rows)))
             part = data[list(names)].isel(sample=rows[at])

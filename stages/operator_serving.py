@@ -104,7 +104,7 @@ class Resampled:
     """From the grid of the data (`given`) to the model's (`own`) and back.
 
     Inputs go linearly: a coefficient with jumps must not overshoot; outputs come back with `order`. Points
-    that coincide keep their values. A periodic grid is continued across its ends first.
+    that coincide keep their values. A periodic axis has no ends.
     """
 
     own: "Signature"
@@ -117,7 +117,7 @@ class Resampled:
 
         grid, out_grid = _tensors(self.own.grid), _tensors(self.own.out_grid)
         if self.own.inputs:
-            a = self._moved(batch.a, batch.grid, grid, "linear")
+            a = self._moved(batch.a, batch.grid, grid, "linear", self.own.around)
         else:
             a = torch.empty((batch.samples, 0, *self.own.out_shape), dtype=batch.a.dtype)
         return replace(batch, a=a, u=None, grid=grid, out_grid=out_grid)
@@ -127,36 +127,20 @@ class Resampled:
         import torch
 
         source, target = _tensors(self.own.out_grid), _tensors(self.given.out_grid)
-        return np.asarray(self._moved(torch.from_numpy(values), source, target, self.order).numpy())
+        return np.asarray(
+            self._moved(torch.from_numpy(values), source, target, self.order, self.own.out_around).numpy()
+        )
 
     def _moved(
-        self, values: "Tensor", source: "tuple[Tensor, ...]", target: "tuple[Tensor, ...]", order: Any
-    ) -> "Tensor":
+        self, values: "Tensor", source: "tuple[Tensor, ...]", target: "tuple[Tensor, ...]", order: Any,
+        around: tuple[bool, ...],
+    ) -> "Tensor":  # fmt: skip
         from kernels.operators.grids import interpolate
 
-        if self.own.boundary == "periodic":
-            values, source = _continued(values, source)
-        return interpolate(values, source, target, order)
+        return interpolate(values, source, target, order, around)
 
 
 def _tensors(axes: tuple[np.ndarray, ...]) -> "tuple[Tensor, ...]":
     import torch
 
     return tuple(torch.from_numpy(axis.copy()) for axis in axes)
-
-
-def _continued(
-    values: "Tensor", axes: "tuple[Tensor, ...]", points: int = 3
-) -> "tuple[Tensor, tuple[Tensor, ...]]":
-    """Periodic values with some points of the next and the last period on either side of every axis."""
-    import torch
-
-    longer = []
-    for i, axis in enumerate(axes):
-        count = min(points, len(axis))
-        period = (axis[-1] - axis[0]) * len(axis) / max(len(axis) - 1, 1)
-        longer.append(torch.cat([axis[-count:] - period, axis, axis[:count] + period]))
-        dim = values.dim() - len(axes) + i
-        ends = values.narrow(dim, len(axis) - count, count), values.narrow(dim, 0, count)
-        values = torch.cat([ends[0], values, ends[1]], dim=dim)
-    return values, tuple(longer)

@@ -22,7 +22,7 @@ _EVEN = 1e-6
 
 @dataclass(frozen=True)
 class GridMeasure:
-    """Tensor grid: `axes` rising coordinates, periodic or not along all of them.
+    """Tensor grid: `axes` rising coordinates, periodic or not, all of them or each.
 
     Trapezoidal weights; a periodic axis closes with a spacing equal to the mean of the others. Where all axes
     are evenly spaced, `square` weighs all points alike, which is the relative error that is published for
@@ -33,7 +33,14 @@ class GridMeasure:
     """
 
     axes: tuple[np.ndarray, ...]
-    periodic: bool = False
+    periodic: bool | tuple[bool, ...] = False
+
+    @cached_property
+    def wraps(self) -> tuple[bool, ...]:
+        """Whether each axis is periodic."""
+        if isinstance(self.periodic, tuple):
+            return self.periodic
+        return (self.periodic,) * len(self.axes)
 
     @property
     def dimension(self) -> int:
@@ -48,8 +55,8 @@ class GridMeasure:
 
     @cached_property
     def boundary(self) -> np.ndarray | None:
-        """Points at the ends of the axes; None on a periodic grid."""
-        if self.periodic:
+        """Points at the ends of the axes; None where one is periodic: the ends of time are no boundary."""
+        if any(self.wraps):
             return None
         mask = np.zeros([len(axis) for axis in self.axes], dtype=bool)
         for j in range(mask.ndim):
@@ -59,7 +66,7 @@ class GridMeasure:
     def _steps(self, j: int) -> np.ndarray:
         """Lengths of the edges along an axis, shares of its extent; the closing one last if periodic."""
         steps = np.diff(self.axes[j])
-        if self.periodic and steps.size:
+        if self.wraps[j] and steps.size:
             steps = np.append(steps, steps.mean())
         return np.asarray(steps / steps.sum()) if steps.size else np.ones(0)
 
@@ -71,7 +78,7 @@ class GridMeasure:
             steps = self._steps(j)
             if steps.size == 0:
                 found.append(np.ones(len(axis)))
-            elif self.periodic:
+            elif self.wraps[j]:
                 found.append(0.5 * (steps + np.roll(steps, 1)))
             else:
                 found.append(0.5 * (np.append(steps, 0.0) + np.append(0.0, steps)))
@@ -100,7 +107,7 @@ class GridMeasure:
             if steps.size == 0:
                 continue
             along = np.moveaxis(values, j + 1, -1)
-            end = along[..., :1] if self.periodic else along[..., :0]
+            end = along[..., :1] if self.wraps[j] else along[..., :0]
             slope = np.diff(np.concatenate([along, end], axis=-1), axis=-1) / steps
             total += self._integral(np.moveaxis(slope**2, -1, j + 1), {j: steps})
         return total

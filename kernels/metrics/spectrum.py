@@ -19,25 +19,26 @@ def band_energies(measure: GridMeasure, values: np.ndarray) -> np.ndarray:
 
     With kappa_j the wavenumber along axis j over the largest that the axis has (Nyquist), a mode belongs to
     the band low, middle or high by the third of [0, 1] that |kappa|_2 lies in; the corners beyond 1 are
-    high. Modes are those of the FFT on periodic grids, else of the orthonormal DCT-II (even extension: what
+    high. Modes are those of the FFT along periodic axes, else of the orthonormal DCT-II (even extension: what
     has different values at its two ends has no jump there, so the high band is not filled by an artefact).
     Both keep energy, so the bands add up to the mean of u^2 (Parseval).
     """
-    over = tuple(range(1, values.ndim))
-    if measure.periodic:
-        energy = np.abs(fft.fftn(values, axes=over, norm="ortho")) ** 2
-    else:
-        energy = fft.dctn(values, type=2, axes=over, norm="ortho") ** 2
-    band = _bands(values.shape[1:], measure.periodic).ravel()
+    wrapped, other = ([j + 1 for j, w in enumerate(measure.wraps) if w is wanted] for wanted in (True, False))
+    if other:
+        values = fft.dctn(values, type=2, axes=other, norm="ortho")
+    if wrapped:
+        values = fft.fftn(values, axes=wrapped, norm="ortho")
+    energy = np.abs(values) ** 2
+    band = _bands(values.shape[1:], measure.wraps).ravel()
     flat = energy.reshape(len(values), -1)
     return np.stack([flat[:, band == b].sum(axis=1) for b in range(3)], axis=1) / flat.shape[1]
 
 
 @lru_cache(maxsize=8)
-def _bands(shape: tuple[int, ...], periodic: bool) -> np.ndarray:
+def _bands(shape: tuple[int, ...], wraps: tuple[bool, ...]) -> np.ndarray:
     square = np.zeros(shape)
     for j, n in enumerate(shape):
-        waves = np.abs(np.fft.fftfreq(n, 1.0 / n)) if periodic else np.arange(n, dtype=np.float64)
+        waves = np.abs(np.fft.fftfreq(n, 1.0 / n)) if wraps[j] else np.arange(n, dtype=np.float64)
         share = waves / max(waves.max(), 1.0)
         square = square + (share**2).reshape([-1 if i == j else 1 for i in range(len(shape))])
     # the third itself belongs to the band above, whatever the last bit of the root is

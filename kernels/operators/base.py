@@ -42,6 +42,17 @@ class Signature:
         return tuple(len(axis) for axis in self.grid)
 
     @property
+    def around(self) -> tuple[bool, ...]:
+        """Whether each input axis is periodic."""
+        return (self.boundary == "periodic",) * len(self.axes)
+
+    @property
+    def out_around(self) -> tuple[bool, ...]:
+        """Whether each output axis is periodic: those of the input where it has any of them, so not time."""
+        shared = set(self.axes) & set(self.out_axes) or set(self.out_axes)
+        return tuple(self.boundary == "periodic" and name in shared for name in self.out_axes)
+
+    @property
     def out_shape(self) -> tuple[int, ...]:
         """Points along every axis of the output grid."""
         return tuple(len(axis) for axis in self.out_grid)

@@ -17,14 +17,14 @@ def interpolate(
     source: tuple[Tensor, ...],
     target: tuple[Tensor, ...],
     order: Order = "linear",
-    periodic: bool = False,
+    periodic: bool | tuple[bool, ...] = False,
 ) -> Tensor:
     """Values on the target grid from those on the source grid: a tensor product of Lagrange polynomials.
 
     values (..., *source); the polynomial of degree 1 or 3 runs through the nearest 2 or 4 points of an axis
     and goes on beyond its ends, so points that coincide keep their values and polynomials of that degree are
-    exact (to round-off). Any rising coordinates. periodic: along all axes, the period one spacing longer than
-    the axis, so nothing is continued beyond the ends. Raises InputError where the shapes do not fit.
+    exact (to round-off). Any rising coordinates. periodic: all axes or each of them, the period one spacing
+    longer than the axis, so nothing is continued beyond the ends. Raises InputError where shapes do not fit.
     """
     given = tuple(values.shape[values.dim() - len(source) :])
     wanted = tuple(len(axis) for axis in source)
@@ -39,7 +39,8 @@ def interpolate(
     first = values.dim() - len(source) - int(last)
     for i, (old, new) in enumerate(zip(source, target, strict=True)):
         if not same_axis(old, new):
-            values = _along(interpolation_matrix(old, new, order, periodic).to(values), values, first + i)
+            wraps = periodic if isinstance(periodic, bool) else periodic[i]
+            values = _along(interpolation_matrix(old, new, order, wraps).to(values), values, first + i)
     return values.permute(0, 3, 1, 2) if last else values
 
 

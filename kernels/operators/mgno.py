@@ -214,7 +214,7 @@ class Mgno(Operator):
         source = [*batch.out_grid]
         for axis, name in zip(grid, s.axes, strict=True):
             source[s.out_axes.index(name)] = axis
-        return interpolate(u, tuple(source), batch.out_grid, "cubic", self._around and not self._extra)
+        return interpolate(u, tuple(source), batch.out_grid, "cubic", self.signature.out_around)
 
 
 def _levels(asked: int | None, shape: tuple[int, ...]) -> int:

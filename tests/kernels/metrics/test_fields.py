@@ -182,3 +182,16 @@ def test_mesh_measure_of_a_tetrahedron():
     u = (x @ np.array([1.0, 2.0, 3.0]))[None]
     np.testing.assert_allclose(measure.gradient_square(u), 14.0, rtol=1e-12)
     np.testing.assert_allclose(measure.mean(u), 1.5, rtol=1e-12)
+
+
+def test_time_beside_a_periodic_axis_has_ends():
+    time, x = np.linspace(0.0, 1.0, 9), np.arange(16) / 16
+    measure = GridMeasure((time, x), (False, True))
+    truth = np.broadcast_to(time[:, None], (1, 9, 16))  # grows in time: no jump from the last to the first
+    np.testing.assert_allclose(measure.gradient_square(truth), 1.0, rtol=1e-12)
+    np.testing.assert_allclose(measure.mean(truth), 0.5, rtol=1e-12)
+    assert measure.boundary is None
+    wave = np.broadcast_to(np.cos(2 * np.pi * 7 * x), (1, 9, 16))
+    low, middle, high = band_energies(measure, wave)[0]
+    assert (low, middle) == pytest.approx((0.0, 0.0), abs=1e-12)
+    assert high == pytest.approx(0.5)

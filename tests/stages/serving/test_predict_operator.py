@@ -124,7 +124,8 @@ def test_at_another_grid_the_interpolated_prediction_stands_beside(toys):
     assert found.attrs["new_grid"] == 1
     assert not found["interpolated"].values.any()
     own = STAGE(PredictOperatorConfig(), data=coarse, model=toys.model_of(coarse, "fno"))
-    np.testing.assert_allclose(found["u_interpolated"][:, ::2, ::2], own["u_mean"], rtol=1e-12)
+    # the network works in single precision, and its rounding follows the layout of what it is given
+    np.testing.assert_allclose(found["u_interpolated"][:, ::2, ::2], own["u_mean"], rtol=1e-6)
     assert np.abs(found["u_mean"] - found["u_interpolated"]).max() > 1e-3
 
 
