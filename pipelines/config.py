@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
@@ -138,8 +138,16 @@ def _problem(problem: Any, model: type[BaseModel]) -> str:
 
 
 def _fields(location: tuple[Any, ...], root: type[BaseModel]) -> list[str]:
+    """Fields of the model at a location; a place in a list or a name in a table is one more step of it."""
     model: Any = root
     for name in location:
         field = getattr(model, "model_fields", {}).get(name)
-        model = None if field is None else field.annotation
+        model = model if field is None else _model_in(field.annotation)
     return sorted(getattr(model, "model_fields", {}))
+
+
+def _model_in(annotation: Any) -> Any:
+    """The first model in a type, such as that of `tuple[Model, ...] | None`; None where there is none."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for part in get_args(annotation) if (found := _model_in(part))), None)

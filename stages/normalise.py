@@ -115,7 +115,7 @@ def _check_values(name: str, values: np.ndarray, sample: str) -> None:
         raise InputError(
             f"{name!r} of sample {sample} has values that are not finite: repair or drop the sample"
         )
-    if np.abs(values).max() > _LARGEST:
+    if float(np.abs(values).max()) > _LARGEST:  # which single precision cannot hold
         raise InputError(
             f"{name!r} of sample {sample} has the value {np.abs(values).max():g}, which is too large to be "
             "squared: give it in other units"

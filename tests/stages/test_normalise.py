@@ -171,3 +171,11 @@ def test_the_logarithm_is_scaled_where_it_is_asked_for():
 def test_a_logarithm_of_an_unknown_channel_is_refused():
     with pytest.raises(InputError, match=r"logarithm names \['nothing'\], expected inputs or parameters"):
         scales(grid_set(), logarithm=("nothing",))
+
+
+def test_data_in_single_precision_give_no_warning_and_scales_in_double():
+    data = grid_set()
+    single = data.assign(a=data["a"].astype(np.float32), u=data["u"].astype(np.float32))
+    found = scales(single)
+    assert found["input_scale"].dtype == np.float64
+    np.testing.assert_allclose(found["input_scale"].values, scales(data)["input_scale"].values, rtol=1e-6)
