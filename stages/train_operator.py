@@ -196,7 +196,8 @@ def torch_scales(scales: xr.Dataset | None) -> "Scales":
     names = ("input_mean", "input_scale", "output_mean", "output_scale")
     numbers = [torch.tensor(np.asarray(scales[name].values, dtype=np.float64)) for name in names]
     flags = [takes_logarithm(scales, "input", i) for i in range(scales["input_mean"].size)]
-    return Scales(*numbers, input_logarithm=torch.tensor(flags, dtype=torch.bool))
+    own = torch.tensor(flags, dtype=torch.bool)
+    return Scales(numbers[0], numbers[1], numbers[2], numbers[3], own)
 
 
 def _stream(config: TrainOperatorConfig, samples: Samples, most: int) -> "Stream":

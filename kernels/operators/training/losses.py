@@ -29,7 +29,8 @@ class Scales:
     def to(self, dtype: torch.dtype, device: torch.device | str) -> "Scales":
         """The same numbers elsewhere."""
         own = (self.input_mean, self.input_scale, self.output_mean, self.output_scale)
-        return Scales(*(one.to(device, dtype) for one in own), input_logarithm=self.input_logarithm)
+        moved = [one.to(device, dtype) for one in own]
+        return Scales(moved[0], moved[1], moved[2], moved[3], self.input_logarithm)
 
     def input_value(self, values: Tensor, channel: int) -> Tensor:
         """Physical values of an input channel from the normalised ones of it."""
