@@ -8,13 +8,14 @@ import xarray as xr
 
 from kernels.elliptic import coefficients
 from kernels.elliptic.finite_volumes import cell_centres, solve_darcy
+from kernels.elliptic.helmholtz import opening, solve_helmholtz
 from kernels.errors import InputError
 from kernels.fields.random_fields import Covariance, draw
 from stages._generate_base import Number, Problem, Samples, Setting, at_once
 from stages.variables import FIELD, INPUT
 
-Solve = Callable[[Setting, Mapping[str, float], np.random.Generator], tuple[np.ndarray, np.ndarray]]
-"""Input and output of a sample on the grid that is handed out."""
+Solve = Callable[[Setting, Mapping[str, float], np.random.Generator], tuple[np.ndarray, ...]]
+"""Input and outputs of a sample on the grid that is handed out."""
 
 
 def field_numbers(tau: float, alpha: float, scale: float) -> dict[str, Number]:
@@ -82,13 +83,27 @@ def _multiscale(setting: Setting, numbers: Mapping[str, float], random: np.rando
     return coefficients.multiscale(x, x, setting.modes, random)
 
 
+def _helmholtz(
+    setting: Setting, numbers: Mapping[str, float], random: np.random.Generator
+) -> tuple[np.ndarray, ...]:
+    g = _gaussian(setting, numbers, random)
+    speed = numbers["speed"] * (1.0 + numbers["contrast"] * np.tanh(g))
+    if not speed.min() > 0.0:
+        raise InputError(
+            f"the speed of sound reaches {speed.min():.4g} with contrast {numbers['contrast']:.4g}, expected "
+            "positive numbers: lower contrast below 1"
+        )
+    u = solve_helmholtz(numbers["omega"] / speed, numbers["loss"], opening(len(speed)))
+    return _coarse(speed, setting), _coarse(u.real, setting), _coarse(u.imag, setting)
+
+
 def build_grid(
-    solve: Solve, boundary: str, dimension: int, names: tuple[tuple[str, str], tuple[str, str]],
+    solve: Solve, boundary: str, dimension: int, names: tuple[tuple[str, str], ...],
     setting: Setting, samples: Samples,
 ) -> xr.Dataset:  # fmt: skip
     """The data set on a grid: cell centres, or i / n where periodic, and `time` where there are several.
 
-    names: name and meaning of the input, then of the output.
+    names: name and meaning of the input, then of every output.
     """
     pairs = at_once(samples, partial(solve, setting))
     axes = [f"x{k + 1}" for k in range(dimension)]
@@ -103,8 +118,8 @@ def build_grid(
         coords["time"] = xr.Variable(("time",), np.array(setting.times), {"units": "1", "long_name": "time"})
         out_axes.insert(0, "time")
     data = {}
-    for k, (role, dims) in enumerate(((INPUT, axes), (FIELD, out_axes))):
-        name, meaning = names[k]
+    for k, (name, meaning) in enumerate(names):
+        role, dims = (INPUT, axes) if k == 0 else (FIELD, out_axes)
         values = np.stack([pair[k] for pair in pairs])
         data[name] = xr.Variable(
             ("sample", *dims), values, {"role": role, "units": "1", "long_name": meaning}
@@ -125,6 +140,16 @@ def _darcy_problem(
     return Problem({**numbers, **_SOURCE}, check, build, modes, refine=refine, literature=literature)
 
 
+_PRESSURE = (
+    ("sound_speed", "c of -Laplace u - (omega / c)^2 (1 + i loss) u = 0"),
+    ("pressure_real", "real part of u, where du/dn = 1 for 0.35 < x1 < 0.65 and x2 = 1, 0 elsewhere"),
+    ("pressure_imaginary", "imaginary part of u"),
+)
+_DE_HOOP = (
+    "M. V. de Hoop, D. Z. Huang, E. Qian, A. M. Stuart, The cost-accuracy trade-off in operator learning "
+    "with neural networks, Journal of Machine Learning 1, 2022"
+)
+
 PROBLEMS: dict[str, Problem] = {
     "darcy_smooth": _darcy_problem(
         _smooth, {"amplitude": Number(3.0, "factor of the random field in the exponent"),
@@ -139,5 +164,11 @@ PROBLEMS: dict[str, Problem] = {
         _multiscale, {}, 6,
         "X. Liu, B. Xu, S. Cao, L. Zhang, Mitigating spectral bias for the multiscale operator learning, "
         "J. Comput. Phys. 506, 2024", check=_fine_enough, refine=5,
+    ),
+    "helmholtz": Problem(
+        {"omega": Number(500.0, "angular frequency"), "speed": Number(20.0, "speed of sound without a field"),
+         "contrast": Number(0.2, "largest relative change of the speed of sound"),
+         "loss": Number(0.05, "share of energy absorbed a radian"), **field_numbers(3.0, 2.0, 3.0)},
+        _odd, partial(build_grid, _helmholtz, "neumann", 2, _PRESSURE), 32, literature=(_DE_HOOP,),
     ),
 }  # fmt: skip

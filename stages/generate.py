@@ -32,6 +32,7 @@ class GenerateConfig(StageConfig):
         "darcy_smooth",
         "darcy_rough",
         "darcy_multiscale",
+        "helmholtz",
         "poisson_moving",
         "poisson_meshes",
         "burgers",
@@ -57,6 +58,10 @@ def run(config: StageConfig, *, design: xr.Dataset) -> xr.Dataset:
     Poisson: -Laplace u = f, u = 0 on the sides and the hole of a plate, f a Gaussian field; linear triangles,
     on a mesh that the hole's radius and place map (`poisson_moving`: fixed topology) or on one of its own for
     every sample (`poisson_meshes`), solved on one `refine` times finer that has the same nodes.
+    Helmholtz: -Laplace u - (omega / c)^2 (1 + i loss) u = 0 for a smooth random speed of sound c in a square
+    of hard walls with a loudspeaker: the setting of de Hoop et al. (2022), but with a loss, without which the
+    nearest resonance makes the answer a matter of the grid. A grid too coarse for the loss is refused. Two
+    outputs, the real and the imaginary part.
     Burgers: u_t + (u^2 / 2)_x = viscosity u_xx with period 1, from u at time 0 to u at `times`.
     Navier-Stokes: w_t + u . grad w = viscosity Laplace w + f for the vorticity, likewise on the square. Both
     pseudo-spectral with exponential time steps of fourth order, refused where the grid does not resolve them.

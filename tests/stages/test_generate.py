@@ -3,6 +3,7 @@ import pytest
 import xarray as xr
 from pydantic import ValidationError
 
+from kernels.elliptic.helmholtz import opening, solve_helmholtz
 from kernels.errors import InputError
 from stages._generate_base import Setting
 from stages.base import by_role
@@ -16,6 +17,7 @@ FAST = {
     "darcy_smooth": {"resolution": 8},
     "darcy_rough": {"resolution": 8},
     "darcy_multiscale": {"resolution": 12, "modes": 3},
+    "helmholtz": {"resolution": 8, "modes": 4, "constants": {"omega": 60.0}},
     "poisson_moving": {"resolution": 4},
     "poisson_meshes": {"resolution": 6, "refine": 2},
     "burgers": {
@@ -62,7 +64,8 @@ def test_roles_units_and_coordinates(problem):
         assert data[name].attrs["units"]
     if problem not in ("poisson_moving", "poisson_meshes"):
         found = signature(data)
-        assert found.boundary == ("periodic" if problem in ("burgers", "navier_stokes") else "dirichlet")
+        walls = {"burgers": "periodic", "navier_stokes": "periodic", "helmholtz": "neumann"}
+        assert found.boundary == walls.get(problem, "dirichlet")
         assert found.out_axes == ("time",) * (problem == "navier_stokes") + found.axes
     for name in (*by_role(data, "input"), *by_role(data, "field")):
         for axis in data[name].dims[1:]:  # none on a mesh
@@ -91,14 +94,24 @@ def test_the_seed_and_the_name_decide(problem):
     assert np.abs(first[name].values - again[name].values).max() > 1e-3
 
 
-@pytest.mark.parametrize("problem", ["darcy_smooth", "darcy_rough"])
+@pytest.mark.parametrize("problem", ["darcy_smooth", "darcy_rough", "helmholtz"])
 def test_other_resolutions_show_the_same_functions(problem):
     samples = design(2)
     coarse, fine = generate(problem, samples, refine=9), generate(problem, samples, resolution=24)
     np.testing.assert_allclose(fine["x1"].values[1::3], coarse["x1"].values, rtol=1e-14)
-    for name in ("permeability", "pressure"):
+    for name in (*by_role(coarse, "input"), *by_role(coarse, "field")):
         inside = fine[name].values[:, 1::3, 1::3]
         np.testing.assert_allclose(inside, coarse[name].values, rtol=1e-7)
+
+
+def test_real_and_imaginary_part_of_a_uniform_square():
+    constants = {"omega": 30.0, "contrast": 1e-12, "loss": 0.1}
+    data = generate("helmholtz", design(1), constants=constants, refine=1)
+    np.testing.assert_allclose(data["sound_speed"], 20.0, rtol=1e-10)
+    u = solve_helmholtz(np.full((8, 8), 1.5), 0.1, opening(8))
+    for i in range(2):
+        np.testing.assert_allclose(data["pressure_real"][i], u.real, rtol=1e-8, atol=1e-10)
+        np.testing.assert_allclose(data["pressure_imaginary"][i], u.imag, rtol=1e-8, atol=1e-10)
 
 
 HOLES = {"hole_radius": (0.1, 0.2), "hole_x1": (0.4, 0.6)}
@@ -141,11 +154,13 @@ def test_refinement_on_meshes_keeps_the_nodes_and_betters_the_solution():
 @pytest.mark.parametrize("problem", ["burgers", "navier_stokes"])
 def test_problems_in_time_at_other_resolutions_show_the_same_functions(problem):
     samples = design(1)
-    coarse = generate(problem, samples, refine=6)
+    coarse, finer = generate(problem, samples, refine=6), generate(problem, samples, refine=8)
     fine = generate(problem, samples, resolution=2 * FAST[problem]["resolution"], refine=3)
     for name in (*by_role(coarse, "input"), *by_role(coarse, "field")):
         picked = fine[name].isel({axis: slice(None, None, 2) for axis in coarse[name].dims if axis[0] == "x"})
         np.testing.assert_allclose(picked.values, coarse[name].values, atol=1e-12)
+        within = 1e-12 if name in by_role(coarse, "input") else 1e-4 * np.abs(coarse[name].values).max()
+        np.testing.assert_allclose(finer[name].values, coarse[name].values, atol=within)
     np.testing.assert_allclose(coarse["x1"].values, np.arange(coarse.sizes["x1"]) / coarse.sizes["x1"])
 
 
@@ -190,6 +205,9 @@ def test_parameters_of_the_design_and_constants_are_used():
         ("darcy_rough", {}, {"contrast": (-1.0, 2.0)}, "contrast .* expected a number above 0"),
         ("darcy_rough", {"constants": {"tau": 1.0}}, {"tau": (1.0, 2.0)}, "in the design and in constants"),
         ("darcy_rough", {"constants": {"alpha": 1.0}}, {}, "sample case-00000: alpha is 1, expected above 1"),
+        ("helmholtz", {"constants": {"omega": 500.0}}, {}, "sample case-00000: 24 cells .* refine or loss"),
+        ("helmholtz", {"constants": {"contrast": 40.0}}, {}, "speed of sound reaches -.* contrast below 1"),
+        ("helmholtz", {"times": [1.0]}, {}, "the problem has no time"),
         ("burgers", {"modes": 30}, {}, "resolution . refine is 64 with 30 modes, expected more than 90"),
         ("burgers", {"times": [2.0, 1.0]}, {}, "expected rising numbers after 0"),
         ("burgers", {"time_step": 0.05}, {}, "sample case-00000: time_step is 0.05, expected at most"),
