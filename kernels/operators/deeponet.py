@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from kernels.errors import InputError
 from kernels.operators.base import Batch, Operator, Signature
-from kernels.operators.grids import interpolate, same_grid
+from kernels.operators.grids import coordinates, interpolate, same_grid
 from kernels.operators.settings import DeepOnetSettings, MultiOnetSettings
 
 _ACTIVATIONS = {"gelu": nn.GELU, "tanh": nn.Tanh}
@@ -86,7 +86,7 @@ class BranchTrunk(Operator):
                     "use 'spon' where meshes differ"
                 )
             return torch.cat([batch.a.reshape(batch.samples, -1), batch.parameters], dim=1)
-        own = tuple(map(torch.tensor, signature.grid))
+        own = coordinates(signature.grid)
         if len(batch.grid) != len(own):
             raise InputError(
                 f"inputs have {len(batch.grid)} axes, the sensors of {self.family} have {len(own)}: "

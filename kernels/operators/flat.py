@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from kernels.errors import InputError
 from kernels.operators.base import Batch, Signature
-from kernels.operators.grids import interpolate, same_grid
+from kernels.operators.grids import coordinates, interpolate, same_grid
 
 
 class Flat(nn.Module):
@@ -140,7 +140,7 @@ class Flat(nn.Module):
 
     @staticmethod
     def _grid(axes: tuple) -> tuple[Tensor, ...]:
-        return tuple(torch.tensor(axis, dtype=torch.float64) for axis in axes)
+        return coordinates(axes)
 
 
 def rotated(rows: Tensor, most: int | None = None) -> Tensor:

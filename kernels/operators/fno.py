@@ -9,7 +9,7 @@ from torch import Tensor
 
 from kernels.errors import InputError
 from kernels.operators.base import Batch, Operator, Signature
-from kernels.operators.grids import interpolate
+from kernels.operators.grids import coordinates, interpolate
 from kernels.operators.settings import FnoSettings
 
 
@@ -102,7 +102,7 @@ class Fno(Operator):
         if set(self._axes) <= set(s.out_axes):
             kept = [s.out_axes.index(name) for name in self._axes]
         order = [*self._extra, *kept]
-        source = list(map(torch.tensor, s.out_grid))
+        source = list(coordinates(s.out_grid))
         for i, axis in zip(kept, grid, strict=True):
             source[i] = axis
         u = u.permute(0, 1, *(2 + order.index(i) for i in range(len(order))))

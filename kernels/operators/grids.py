@@ -1,7 +1,8 @@
 """Interpolation between tensor grids, one axis after the other, and what a grid's coordinates say of it."""
 
-from functools import lru_cache
-from typing import Literal
+from collections.abc import Callable, Sequence
+from functools import lru_cache, wraps
+from typing import Any, Literal, ParamSpec, TypeVar
 
 import numpy as np
 import torch
@@ -10,6 +11,25 @@ from torch import Tensor
 from kernels.errors import InputError
 
 Order = Literal["linear", "cubic"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def of_coordinates(function: Callable[P, R]) -> Callable[P, R]:
+    """A function of coordinates, which are constants where an operator is exported: computed, not traced."""
+
+    @wraps(function)
+    def computed(*args: P.args, **kwargs: P.kwargs) -> R:
+        if not torch.compiler.is_exporting():
+            return function(*args, **kwargs)
+        from torch.utils._python_dispatch import _disable_current_modes
+
+        constants: Any = [getattr(one, "constant", one) for one in args]
+        with torch._C.DisableTorchFunction(), _disable_current_modes():
+            return function(*constants, **kwargs)
+
+    return computed
 
 
 def interpolate(
@@ -53,6 +73,13 @@ def _along(matrix: Tensor, values: Tensor, axis: int) -> Tensor:
     return (matrix @ flat).reshape(*before, matrix.shape[0], *after)
 
 
+@of_coordinates
+def coordinates(axes: Sequence[np.ndarray]) -> tuple[Tensor, ...]:
+    """The axes of a signature as tensors, float64."""
+    return tuple(torch.tensor(axis, dtype=torch.float64) for axis in axes)
+
+
+@of_coordinates
 def same_axis(one: Tensor, other: Tensor) -> bool:
     """Whether two axes are the same up to round-off of their coordinates."""
     if one.shape != other.shape:
@@ -65,11 +92,13 @@ def same_grid(one: tuple[Tensor, ...], other: tuple[Tensor, ...]) -> bool:
     return len(one) == len(other) and all(map(same_axis, one, other))
 
 
+@of_coordinates
 def spacing(axis: Tensor) -> float:
     """Mean distance of the points of an axis; 1 where it has one point."""
     return float(axis[-1] - axis[0]) / (len(axis) - 1) if len(axis) > 1 else 1.0
 
 
+@of_coordinates
 def interpolation_matrix(
     source: Tensor, target: Tensor, order: Order = "linear", periodic: bool = False
 ) -> Tensor:
