@@ -12,7 +12,13 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 from cyclopts import App, CycloptsError, Parameter  # noqa: E402
 
 from kernels.errors import InputError  # noqa: E402
-from pipelines import catalog_commands, service_commands, store_commands, study_commands  # noqa: E402
+from pipelines import (  # noqa: E402
+    catalog_commands,
+    export_command,
+    service_commands,
+    store_commands,
+    study_commands,
+)
 from pipelines.interrupts import LINE, Interrupts  # noqa: E402
 
 Project = Annotated[
@@ -32,6 +38,7 @@ app.command(catalog_commands.catalog_app)
 store_commands.add_store_commands(catalog_commands.catalog_app)
 app.command(study_commands.study_app)
 service_commands.register(app, run_app)
+export_command.register(app)
 
 
 @run_app.command

@@ -94,7 +94,7 @@ class Batch:
     @property
     def samples(self) -> int:
         """How many samples there are."""
-        return int(self.parameters.shape[0])
+        return self.parameters.shape[0]  # an int, or a symbol where the operator is exported
 
     def channels(self) -> Tensor:
         """Inputs with the parameters as further channels, constant in space."""
@@ -140,6 +140,9 @@ class Operator(nn.Module):
     def fit(self, train: Batch, validation: Batch | None) -> None:
         """Closed-form training; `validation` chooses what is not given. Only where `closed_form`."""
         raise NotImplementedError
+
+    def before_export(self) -> None:
+        """Take as plain numbers what steers the computation, since a traced program has no branches."""
 
     def size(self) -> int:
         """Number of trained parameters; a complex one counts twice."""

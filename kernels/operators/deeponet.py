@@ -129,7 +129,7 @@ class DeepOnet(BranchTrunk):
     def branch(self, sensed: Tensor) -> Tensor:
         """Last layer of the branch."""
         last = _outputs(self.branch_layers, self.activation, sensed)[-1]
-        return last.reshape(len(sensed), self.signature.outputs, -1)
+        return last.reshape(sensed.shape[0], self.signature.outputs, -1)
 
     def trunk(self, places: Tensor) -> Tensor:
         """Last layer of the trunk."""

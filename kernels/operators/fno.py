@@ -79,13 +79,13 @@ class Fno(Operator):
 
     def _channels(self, fields: Tensor, parameters: Tensor, grid: tuple[Tensor, ...]) -> Tensor:
         shape = tuple(map(len, grid))
-        size = (len(parameters), *shape)
+        size = (parameters.shape[0], *shape)
         scaled = [
             ((axis - own[0]) / (own[-1] - own[0]) if len(own) > 1 else axis - own[0])
             for axis, own in zip(grid, self._own, strict=True)
         ]
         place = torch.stack(torch.meshgrid(*scaled, indexing="ij")).to(parameters)
-        pieces = [place.expand(len(parameters), *place.shape)]
+        pieces = [place.expand(parameters.shape[0], *place.shape)]
         if self.signature.inputs:
             pieces.insert(0, fields)
         if self.signature.parameters:
@@ -97,7 +97,7 @@ class Fno(Operator):
         """Channels back to the axes that the input has not, and to the output's grid where it is another."""
         s = self.signature
         further = [len(s.out_grid[i]) for i in self._extra]
-        u = u.reshape(len(u), s.outputs, *further, *u.shape[2:])
+        u = u.reshape(u.shape[0], s.outputs, *further, *u.shape[2:])
         kept = [i for i in range(len(s.out_axes)) if i not in self._extra]
         if set(self._axes) <= set(s.out_axes):
             kept = [s.out_axes.index(name) for name in self._axes]

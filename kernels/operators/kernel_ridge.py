@@ -48,6 +48,7 @@ class KernelRidge(Operator):
                 raise InputError(f"{name} is {value}, expected a positive number, or none to have it chosen")
         self.settings = settings
         self.flat = Flat(signature)
+        self._stated: Choice | None = None
         for name in ("points", "weight", "mean", "metric", "choice"):
             self.register_buffer(name, torch.empty(0, dtype=torch.float64))
 
@@ -78,12 +79,18 @@ class KernelRidge(Operator):
         """Entries of alpha and of the mean."""
         return self.weight.numel() + self.mean.numel()
 
+    def before_export(self) -> None:
+        """The choice as plain numbers; see `Operator`."""
+        self._stated = self._choice()
+
     @property
     def chosen(self) -> str:
         """Kernel, metric, length and ridge, in words."""
         return describe(self._choice())
 
     def _choice(self) -> Choice:
+        if self._stated is not None:
+            return self._stated
         if len(self.choice) == 0:
             raise InputError("the model was not trained: fit it, or load its weights")
         return Choice(*self.choice.tolist())

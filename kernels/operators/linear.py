@@ -34,7 +34,7 @@ class Mean(Operator):
 
     def forward(self, batch: Batch) -> Tensor:
         """The mean for every sample; raises InputError where the batch cannot be served."""
-        return self.flat.restore(self.mean.expand(len(self.flat.inputs(batch)), -1), batch)
+        return self.flat.restore(self.mean.expand(self.flat.inputs(batch).shape[0], -1), batch)
 
     def size(self) -> int:
         """Values of the mean."""
