@@ -2,11 +2,12 @@
 
 python benchmarks/stream_training.py [--gigabytes 8] [--steps 200] [--memory-mb 512] [--folder /tmp]
 
-The data set is synthetic, 64 x 64 points, float32, in chunks of 64 samples; it is made by a process of its own, so
-that the peak printed is that of training, and removed afterwards.
+The data set is synthetic, 64 x 64 points, float32, in chunks of 64 samples; it is made by a process of its
+own, so that the peak printed is that of training, and removed afterwards.
 """
 
 import argparse
+import contextlib
 import resource
 import shutil
 import subprocess
@@ -85,10 +86,8 @@ def train(folder: Path, steps: int, memory: float) -> None:
         if now >= steps:
             raise KeyboardInterrupt
 
-    try:
+    with contextlib.suppress(KeyboardInterrupt):
         STAGE.reporting_to(enough)(config, data=data, split=split, scales=scales)
-    except KeyboardInterrupt:
-        pass
     seconds = time.perf_counter() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(

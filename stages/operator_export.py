@@ -80,8 +80,8 @@ def _check(model: xr.Dataset, predictor: Any, path: Path, format: Format) -> Non
         raise InputError(f"format is {format!r}, expected one of {', '.join(SUFFIXES.values())}")
     if signature.layout != "grid" or family == "spon":
         raise InputError(
-            f"{family!r} on a {signature.layout} cannot be exported: a program is traced for one grid, and this "
-            "model computes on the mesh of every sample; predict with `pushforward` or `Predictor`"
+            f"{family!r} on a {signature.layout} cannot be exported: a program is traced for one grid, "
+            "and this model computes on the mesh of every sample; predict with `pushforward` or `Predictor`"
         )
     if family == "fno" and format == "onnx":
         raise InputError(
