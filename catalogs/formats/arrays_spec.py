@@ -134,7 +134,7 @@ class ArraysSpec(_Part):
 
     @model_validator(mode="after")
     def _named(self) -> "ArraysSpec":
-        taken = _RESERVED | set(self.axes) | (_MESH if self.mesh else set())
+        taken = _RESERVED | _MESH | set(self.axes)
         wrong = sorted(name for name in self.variables if not name.isidentifier() or name in taken)
         if wrong or not self.variables:
             raise ValueError(
