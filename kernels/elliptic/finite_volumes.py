@@ -12,7 +12,7 @@ from kernels.errors import InputError
 ORDER = 2
 """Order in h of the values at cell centres, for a smooth coefficient."""
 DIRECT_BELOW = 24
-"""Cells along an axis from which multigrid takes over; `benchmarks/generate.py` measures where it does."""
+"""Cells along an axis from which multigrid takes over, about where it becomes the faster one."""
 Solver = Literal["auto", "direct", "multigrid"]
 
 

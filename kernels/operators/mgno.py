@@ -85,17 +85,25 @@ class Cycle(nn.Module):
     def _stencil(self, level: int, step: int) -> nn.Module:
         return cast(nn.ModuleList, self.smooth[level])[step]
 
-    def detail(self, f: Tensor, dilation: int) -> Tensor:
-        """S f of the levels above those of the cycle: their own stencil, or the first of the finest level.
+    def around(self, f: Tensor, pointwise: nn.Module, dilation: int) -> Tensor:
+        """S f + B f + b with the stencil of the levels above the cycle, as one stencil.
 
         Its points lie `dilation` points apart, so on a finer grid as far as on the training grid.
         """
-        weight = cast(Tensor, (self.above or self._stencil(0, 0)).weight)
+        own, centre = cast(Tensor, cast(nn.Module, self.above).weight), cast(Tensor, pointwise.weight)
+        weight = own + functional.pad(centre, [1, 1] * (f.dim() - 2))
+        return self._convolved(f, weight, cast(Tensor, pointwise.bias), dilation)
+
+    def detail(self, f: Tensor) -> Tensor:
+        """S f with the first stencil of the finest level."""
+        return self._convolved(f, cast(Tensor, self._stencil(0, 0).weight), None, 1)
+
+    def _convolved(self, f: Tensor, weight: Tensor, bias: Tensor | None, dilation: int) -> Tensor:
         convolve = _PLAIN[f.dim() - 2]
         if self.mode == "zeros":
-            return convolve(f, weight, padding=dilation, dilation=dilation)
+            return convolve(f, weight, bias, padding=dilation, dilation=dilation)
         around = functional.pad(f, [dilation] * 2 * (f.dim() - 2), mode=self.mode)
-        return convolve(around, weight, dilation=dilation)
+        return convolve(around, weight, bias, dilation=dilation)
 
     def _prolonged(self, level: int, u: Tensor, shape: torch.Size) -> Tensor:
         weight = self.prolong[level]
@@ -119,17 +127,16 @@ class Mgno(Operator):
     by transposed ones. Padding is the boundary condition. On the training grid this is the published network.
 
     On a finer grid the published network applies its finest stencils to a grid they were not trained on, and
-    its coarsest grid is finer too. Here levels follow the grid: the published cycle C runs on a base grid,
-    and the grids above it have interpolation P in place of learnt transfers. With h the spacing in training,
-    h_k that of the grid at hand, f_h the values of f at the points of the training grid, and R the way from
-    there to the base grid,
+    its coarsest grid is finer too. Here levels follow the grid. With C the published cycle, h the spacing in
+    training, h_k that of the grid at hand, f_h the values of f at the points of the training grid, and P
+    interpolation,
 
-        u = P C(R f_h) + d,   d = S (f - P R f_h),
+        halvings = 0:   W f = P C f_h + (h_k / h)^2 S (f - P f_h),
+        halvings >= 1:  W f = P C R f_h + S_h f.
 
-    so the cycle sees what it has been trained on, and S adds the part of f that the base grid cannot
-    represent. `halvings` = 0: the base grid is the training grid (R = 1, so d = 0 there), and S is the first
-    stencil of the cycle times (h_k / h)^2, as an inverse of a second-order operator is. `halvings` >= 1: the
-    base grid is coarser by as many halvings, R averages, and S is a stencil of its own whose points lie h
+    Without halvings C runs on the training grid and S is its first stencil, scaled as the inverse of a
+    second-order operator is; it adds what the training grid cannot represent, on that grid nothing. With
+    halvings C runs on a coarser base grid, R averages down to it, and the stencil S_h has its points h
     apart on every grid; so training has such a level itself. Learnt transposed convolutions leave patterns of
     the parity of a point, which a finer grid does not have; P does not. B and the nonlinearity act on the
     grid at hand. A grid coarser than that of training is brought to it.
@@ -155,6 +162,11 @@ class Mgno(Operator):
         self._around = signature.boundary == "periodic"
         self._trained = tuple(torch.tensor(axis) for axis in signature.grid)
         self._base = self._trained
+        if settings.as_published and settings.halvings:
+            raise InputError(
+                f"mgno was given {settings.halvings} halvings and as_published, expected one of them: the "
+                "published network has no halvings"
+            )
         for _ in range(settings.halvings):
             self._base = tuple(map(_halved, self._base))
         levels = _levels(settings.levels, tuple(map(len, self._base)))
@@ -181,25 +193,26 @@ class Mgno(Operator):
             f, grid = interpolate(f, grid, self._trained, "linear", self._around), self._trained
         f = f.contiguous(memory_format=self._format)
         for cycle, pointwise in zip(self.cycles, self.pointwise, strict=True):
-            f = functional.gelu(self._followed(cast(Cycle, cycle), f, grid) + pointwise(f))
+            f = functional.gelu(self._linear(cast(Cycle, cycle), pointwise, f, grid))
         return self._shaped(self.last(f), grid, batch)
 
-    def _followed(self, cycle: Cycle, f: Tensor, grid: Grid) -> Tensor:
-        """W f on any grid."""
-        finer = not same_grid(grid, self._trained)
-        if self.settings.as_published or (not finer and not self.settings.halvings):
-            result: Tensor = cycle(f)
-            return result
-        here = self._moved(f, grid, self._trained, "cubic") if finer else f
-        below = self._moved(here, self._trained, self._base, "linear")
-        u, plain = cycle(below), below
-        for source, target in ((self._base, self._trained), (self._trained, grid)):
-            u = self._moved(u, source, target, "cubic")
-            plain = self._moved(plain, source, target, "linear" if target is self._trained else "cubic")
-        ratio = spacing(self._trained[0]) / spacing(grid[0])
-        if self.settings.halvings:
-            return u + cycle.detail(f - plain, round(ratio))
-        return u + cycle.detail(f - plain, 1) / (ratio**2 if self.settings.scaled else 1.0)
+    def _linear(self, cycle: Cycle, pointwise: nn.Module, f: Tensor, grid: Grid) -> Tensor:
+        """W f + B f + b on any grid."""
+        s, ratio = self.settings, spacing(self._trained[0]) / spacing(grid[0])
+        finer = not s.as_published and not same_grid(grid, self._trained)
+        at_training = self._moved(f, grid, self._trained, "cubic") if finer else f
+        if s.halvings:
+            below = self._moved(at_training, self._trained, self._base, "linear")
+            u = self._moved(cycle(below), self._base, self._trained, "cubic")
+            if finer:
+                u = self._moved(u, self._trained, grid, "cubic")
+            return cycle.around(f, pointwise, round(ratio)) + u
+        u = cycle(at_training) if finer else cycle(f) + pointwise(f)
+        if not finer:
+            return u
+        plain = self._moved(at_training, self._trained, grid, "cubic")
+        detail = cycle.detail(f - plain) / (ratio**2 if s.scaled else 1.0)
+        return self._moved(u, self._trained, grid, "cubic") + detail + pointwise(f)
 
     def _moved(self, values: Tensor, source: Grid, target: Grid, order: Order) -> Tensor:
         return values if source is target else interpolate(values, source, target, order, self._around)

@@ -119,8 +119,26 @@ def test_what_the_training_grid_cannot_see_changes_the_prediction_on_a_finer_one
         interpolate(rough.a, rough.grid, own, "cubic"), own, rough.grid, "cubic"
     )  # fmt: skip
     assert not torch.allclose(model(rough), model(smooth), atol=1e-3)
-    gained = unscaled._followed(cycle, rough.a, rough.grid) - model._followed(cycle, rough.a, rough.grid)
-    torch.testing.assert_close(gained, 0.75 * cycle.detail(detail, 1), rtol=1e-4, atol=1e-5)
+    point = model.pointwise[0]
+    gained = unscaled._linear(cycle, point, rough.a, rough.grid) - model._linear(
+        cycle, point, rough.a, rough.grid
+    )
+    torch.testing.assert_close(gained, 0.75 * cycle.detail(detail), rtol=1e-4, atol=1e-5)
+
+
+def test_the_stencil_of_the_upper_level_has_its_points_as_far_apart_on_every_grid():
+    model = _built(_signature(16, kind="node"), MgnoSettings(channels=3, layers=1, levels=2, halvings=1))
+    cycle, point = model.cycles[0], model.pointwise[0]
+    fine = torch.randn(1, 1, 32, 32, generator=torch.Generator().manual_seed(2))
+    coarse = fine[..., ::2, ::2]
+    separate = cycle.above(coarse) + point(coarse)
+    torch.testing.assert_close(cycle.around(coarse, point, 1), separate, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(cycle.around(fine, point, 2)[..., ::2, ::2], separate, rtol=1e-5, atol=1e-6)
+
+
+def test_halvings_of_the_published_network_are_refused():
+    with pytest.raises(InputError, match="1 halvings and as_published, expected one of them"):
+        _built(_signature(), MgnoSettings(halvings=1, as_published=True))
 
 
 def test_a_coarser_grid_is_brought_to_the_training_grid_and_back():
