@@ -310,7 +310,7 @@ def test_open_as_meshes_and_tensors(catalog):
 def test_tensors_without_torch(catalog, monkeypatch):
     put(catalog, "a")
     monkeypatch.setitem(sys.modules, "torch", None)
-    with pytest.raises(InputError, match=r"torch is not installed: pip install 'pushforward\[torch\]'"):
+    with pytest.raises(InputError, match=r"torch is not installed: pip install torch"):
         catalog.search().one().open(as_="torch")
 
 
