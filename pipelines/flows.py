@@ -12,10 +12,10 @@ from pipelines.flow_artifacts import Shown, alive
 from pipelines.nightly import NightlyConfig, told
 from pipelines.nightly import nightly as night
 from pipelines.operator_config import OperatorConfig
-from pipelines.pipeline import TABLES
 from pipelines.provenance import publish_provenance
 from pipelines.report_file import write_report
 from pipelines.runner import Runner, close_runner, runner_for
+from pipelines.scores import TABLES
 from pipelines.settings import Settings
 from pipelines.sources import SOURCES
 from pipelines.step import step

@@ -12,11 +12,8 @@ from pipelines.embedded_prefect import run_flow
 from pipelines.progress import say
 from pipelines.report_file import write_report
 from pipelines.runner import Runner
+from pipelines.scores import TABLES
 from pipelines.settings import Settings
-from stages import evaluate, evaluate_operator
-
-TABLES = {"evaluate": evaluate.table, "evaluate_operator": evaluate_operator.summary}
-"""Step that scores -> its table for people."""
 
 
 @dataclass(frozen=True)

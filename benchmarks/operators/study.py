@@ -14,7 +14,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from pipelines.config import load_config
 from pipelines.operator_config import Operator, OperatorConfig
-from pipelines.pipeline import TABLES, run_pipeline
+from pipelines.pipeline import run_pipeline
+from pipelines.scores import TABLES
 from pipelines.settings import settings
 
 HERE = Path(__file__).parent
