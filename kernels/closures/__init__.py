@@ -1,0 +1,1 @@
+"""Kinetic theory of active suspensions, its moment equations and what closes them."""
