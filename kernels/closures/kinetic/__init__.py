@@ -1,1 +1,1 @@
-"""Particles in a Stokes flow: the Smoluchowski equation for even angular modes z_m = int e^{i m theta} psi."""
+"""Particles in a Stokes flow: the Smoluchowski equation for its even angular modes int e^{i m theta} psi."""
