@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -18,6 +17,7 @@ from kernels.metrics.conformal import (
     simultaneous_factor,
 )
 from kernels.metrics.ensembles import mean_and_deviation
+from kernels.torch_threads import torch_threads
 from stages.base import Stage, StageConfig, schema, variable
 from stages.operator_data import Samples, is_mesh
 from stages.operator_model import SCALES
@@ -78,7 +78,7 @@ def run(config: EnsembleConfig, data: xr.Dataset, split: xr.Dataset, **members: 
             f"{least_samples(config.levels[0], config.bound)} for a level of {config.levels[0]:g}: give "
             "the calibration part more samples in the split"
         )
-    with _threads(config.threads):
+    with torch_threads(config.threads):
         floor, pointwise, simultaneous = _factors(data, rows, model, levels, config.bound)
     left_out = [level for level in config.levels if level not in levels]
     apart = [level for level in levels if len(rows) < least_samples(level)]
@@ -191,18 +191,6 @@ def _factors(
     pointwise = np.array([[pointwise_factor(channel, level, bound) for channel in kept] for level in levels])
     simultaneous = np.array([[simultaneous_factor(one, level) for one in largest] for level in levels])
     return floor, pointwise, simultaneous
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _predicted(

@@ -3,7 +3,6 @@
 import json
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,6 +12,7 @@ from pydantic import Field
 
 from kernels.errors import InputError
 from kernels.metrics.ensembles import mean_and_deviation
+from kernels.torch_threads import torch_threads
 from stages.base import Stage, StageConfig, schema, variable
 from stages.operator_data import Channels, Samples, is_mesh
 from stages.operator_serving import Resampled, fitted_to_model, same_grids
@@ -63,7 +63,7 @@ def run(
     """
     data, names = fitted_to_model(data, model)
     rows = _rows(config, data, split)
-    with _threads(config.threads):
+    with torch_threads(config.threads):
         serving = _Serving.of(config, data, model)
         values = _Output.empty(data, rows, names, serving)
         for position, batch in _single(data, rows, model):
@@ -87,18 +87,6 @@ def _rows(config: PredictOperatorConfig, data: xr.Dataset, split: xr.Dataset | N
         )
     wanted = [number for number, name in PART_NAMES.items() if name in config.parts]
     return np.flatnonzero(np.isin([part[name] for name in names], wanted))
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _single(data: xr.Dataset, rows: np.ndarray, model: xr.Dataset) -> "Iterator[tuple[int, Batch]]":

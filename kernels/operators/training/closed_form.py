@@ -5,6 +5,7 @@ import torch
 from kernels.errors import InputError
 from kernels.operators.base import Batch, Operator
 from kernels.operators.training.losses import Scales, relative_l2
+from kernels.torch_threads import torch_threads
 
 
 def fit(operator: Operator, train: Batch, validation: Batch | None, seed: int, threads: int | None) -> None:
@@ -12,14 +13,9 @@ def fit(operator: Operator, train: Batch, validation: Batch | None, seed: int, t
 
     Raises InputError where the operator has values that are not finite after it.
     """
-    before = torch.get_num_threads()
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        try:
-            torch.manual_seed(seed)
-            torch.set_num_threads(threads or before)
-            operator.fit(train, validation)
-        finally:
-            torch.set_num_threads(before)
+    with torch_threads(threads), torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(seed)
+        operator.fit(train, validation)
     for name, values in operator.state_dict().items():
         if isinstance(values, torch.Tensor) and not bool(torch.isfinite(torch.view_as_real(values)
                 if values.is_complex() else values).all()):  # fmt: skip

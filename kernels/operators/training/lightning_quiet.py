@@ -14,6 +14,7 @@ import torch
 from lightning.pytorch.plugins.environments import LightningEnvironment
 
 from kernels.operators.training.options import Options
+from kernels.torch_threads import torch_threads
 
 _LOGGERS = ("lightning", "lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero")
 
@@ -22,7 +23,7 @@ _LOGGERS = ("lightning", "lightning.pytorch", "lightning.fabric", "lightning.pyt
 def quiet_trainer(options: Options, epochs: int) -> Iterator[pl.Trainer]:
     """A trainer for `epochs` epochs of one process; no logs, bars, files or handlers of signals."""
     with ExitStack() as stack:
-        for guard in (_threads(options.threads), _random(), _environment(), _silence(), _signals()):
+        for guard in (torch_threads(options.threads), _random(), _environment(), _silence(), _signals()):
             stack.enter_context(guard)
         # weights and batches have their precision; its own for float64 would make complex weights real
         mixed = options.precision if options.precision.endswith("mixed") else "32-true"
@@ -34,17 +35,6 @@ def quiet_trainer(options: Options, epochs: int) -> Iterator[pl.Trainer]:
         # its handler would put off SIGTERM to the end of a step, and ours would not be asked
         trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
         yield trainer
-
-
-@contextmanager
-def _threads(count: int | None) -> Iterator[None]:
-    before = torch.get_num_threads()
-    if count is not None:
-        torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 @contextmanager
