@@ -16,14 +16,14 @@ from prefect.runtime import flow_run
 
 from catalogs.environment import process_name
 
-_STAGES = 11
-"""Steps of the surrogate pipeline, for the progress bar."""
-
 
 class Shown:
-    """Artifacts of the flow run that is on; keys carry the flow's name, so each has a history of runs."""
+    """Artifacts of the flow run that is on; keys carry the flow's name, so each has a history of runs.
 
-    def __init__(self, total: int = _STAGES) -> None:
+    total: steps, of which the progress bar shows a part.
+    """
+
+    def __init__(self, total: int) -> None:
         self._total = total
         self._flow = str(flow_run.flow_name or "flow")
         self._steps = 0

@@ -6,12 +6,11 @@ from typing import Any
 
 from prefect import flow
 
-from pipelines.config import PipelineConfig, SurrogateConfig, stage_of
-from pipelines.diagram import diagram, planned_keys
+from pipelines.config import PipelineConfig, stage_of
+from pipelines.diagram import CONFIGS, diagram
 from pipelines.flow_artifacts import Shown, alive
 from pipelines.nightly import NightlyConfig, told
 from pipelines.nightly import nightly as night
-from pipelines.operator_config import OperatorConfig
 from pipelines.provenance import publish_provenance
 from pipelines.report_file import write_report
 from pipelines.runner import Runner, close_runner, runner_for
@@ -24,32 +23,20 @@ from pipelines.steps import Step
 
 @flow(name="surrogate", validate_parameters=False, persist_result=False, retries=0)
 def surrogate(config: dict[str, Any], settings: dict[str, Any]) -> dict[str, str]:
-    """Run the surrogate pipeline; stage name -> key. See `pipelines.diagram.diagram`.
+    """Run the surrogate pipeline; label of a step -> key. See `pipelines.surrogate_diagram`.
 
     Raises InputError as the stages do.
     """
-    pipeline = SurrogateConfig.model_validate(config)
-    with _running(settings) as (runner, shown):
-        keys = diagram(
-            pipeline, _stepper(pipeline, settings, shown), lambda found: publish_provenance(runner, found)
-        )
-        _show_scores(runner, shown, keys, pipeline)
-        return keys
+    return _drawn("surrogate", config, settings)
 
 
 @flow(name="operator", validate_parameters=False, persist_result=False, retries=0)
 def operator(config: dict[str, Any], settings: dict[str, Any]) -> dict[str, str]:
-    """Run the operator pipeline; label of a step -> key. See `pipelines.operator_diagram.operator`.
+    """Run the operator pipeline; label of a step -> key. See `pipelines.operator_diagram`.
 
     Raises InputError as the stages do.
     """
-    pipeline = OperatorConfig.model_validate(config)
-    with _running(settings, len(planned_keys(pipeline))) as (runner, shown):
-        keys = diagram(
-            pipeline, _stepper(pipeline, settings, shown), lambda found: publish_provenance(runner, found)
-        )
-        _show_scores(runner, shown, keys, pipeline)
-        return keys
+    return _drawn("operator", config, settings)
 
 
 @flow(name="nightly", validate_parameters=False, persist_result=False, retries=0)
@@ -59,7 +46,7 @@ def nightly(config: dict[str, Any], settings: dict[str, Any]) -> dict[str, str]:
     Raises InputError as the stages do; the model in use then stays.
     """
     chosen = NightlyConfig.model_validate(config)
-    with _running(settings) as (runner, shown):
+    with _running(settings, chosen.surrogate) as (runner, shown):
         stepper = _stepper(chosen.surrogate, settings, shown)
         done = night(chosen, runner.catalog, stepper, lambda found: publish_provenance(runner, found))
         _show_scores(runner, shown, done.keys, chosen.surrogate)
@@ -67,12 +54,24 @@ def nightly(config: dict[str, Any], settings: dict[str, Any]) -> dict[str, str]:
         return {**done.keys, "in use": done.after}
 
 
+def _drawn(name: str, config: dict[str, Any], settings: dict[str, Any]) -> dict[str, str]:
+    """A pipeline as a flow, with its scores and its report on the page of the run."""
+    pipeline = CONFIGS[name].model_validate(config)
+    with _running(settings, pipeline) as (runner, shown):
+        keys = diagram(
+            pipeline, _stepper(pipeline, settings, shown), lambda found: publish_provenance(runner, found)
+        )
+        _show_scores(runner, shown, keys, pipeline)
+        return keys
+
+
 @contextmanager
-def _running(settings: dict[str, Any], *total: int) -> Iterator[tuple[Runner, Shown]]:
+def _running(settings: dict[str, Any], pipeline: PipelineConfig) -> Iterator[tuple[Runner, Shown]]:
     where = Settings.model_validate(settings)
+    steps = diagram(pipeline, lambda label, **inputs: label, lambda keys: "provenance")
     try:
         with alive(where.project):
-            yield runner_for(where), Shown(*total)
+            yield runner_for(where), Shown(len(steps))
     finally:
         close_runner(where)
 
