@@ -28,7 +28,12 @@ class Closure(nn.Module):
 
     Every closure is frame-indifferent, f(c, z_2 e^{2 i phi}, e e^{2 i phi}) = f e^{4 i phi}, and mirrored,
     f(conj) = conj f, at a point; every one but `quadratic` stays in the disc of moments that a nonnegative
-    psi can have. local: looks at one point. strain_aware: looks at e.
+    psi can have. local: looks at one point. strain_aware: looks at e. What a coarse model needs of S is
+
+        deviator of S:A = (tr A z_2 + conj(a) f + a g) / 4,    a = deviator of A,
+
+    with g = `isotropic`, which is c wherever S is a symmetric tensor of trace D, that is for all closures
+    but `quadratic`. The moment equation reads d_t z_2 = ... + (2 c - g) t - conj(t) f for any g.
     """
 
     local: ClassVar[bool] = True
@@ -37,3 +42,13 @@ class Closure(nn.Module):
     @abstractmethod
     def forward(self, moments: Moments, physics: Physics) -> Tensor:
         """z_4, complex, of the shape of z_2."""
+
+    def isotropic(self, moments: Moments) -> Tensor:
+        """g (real), the part of S:A that is along A: c, unless the closure breaks the symmetry of S."""
+        return moments.c
+
+    def contract(self, moments: Moments, physics: Physics, trace: Tensor, deviator: Tensor) -> Tensor:
+        """Deviator of S:A for a symmetric A of this trace (real) and deviator (complex); its trace is D:A."""
+        z4, g = self(moments, physics), self.isotropic(moments)
+        found: Tensor = (trace * moments.z2 + deviator.conj() * z4 + deviator * g) / 4.0
+        return found

@@ -50,19 +50,26 @@ def fourth_moment(c: Field, z2: Field, z4: Field) -> tuple[Field, Field, Field, 
     )
 
 
-def contraction(c: Field, z2: Field, z4: Field, t: Field, trace: Field) -> tuple[Field, Field]:
-    """Trace and deviator of S:A for a symmetric A of given trace and deviator t; the trace is D:A."""
+def contraction(
+    c: Field, z2: Field, z4: Field, t: Field, trace: Field, isotropic: Field | None = None
+) -> tuple[Field, Field]:
+    """Trace and deviator of S:A for a symmetric A of given trace and deviator t; the trace is D:A.
+
+    isotropic: factor of t in the deviator, c unless a closure gives another (`Closure.isotropic`).
+    """
     inner = trace * c / 2.0 + (t.conj() * z2).real
-    return inner, (trace * z2 + t.conj() * z4 + t * c) / 4.0
+    return inner, (trace * z2 + t.conj() * z4 + t * (c if isotropic is None else isotropic)) / 4.0
 
 
-def stress(physics: Any, c: Field, z2: Field, z4: Field, strain: Field) -> Field:
+def stress(
+    physics: Any, c: Field, z2: Field, z4: Field, strain: Field, isotropic: Field | None = None
+) -> Field:
     """Deviator of Sigma = alpha (D - c I / 2) + beta S:E - 2 zeta beta (D.D - S:D); the pressure has the
-    rest."""
+    rest. isotropic: as in `contraction`."""
     t = driving(strain, z2, physics.zeta)
     return (
         (physics.alpha - physics.beta * physics.zeta * c) * z2 / 2.0
-        + (t.conj() * z4 + t * c) * (physics.beta / 4.0)
+        + (t.conj() * z4 + t * (c if isotropic is None else isotropic)) * (physics.beta / 4.0)
     )  # fmt: skip
 
 

@@ -1,0 +1,40 @@
+"""The one list of closures: name -> class, imported when it is asked for."""
+
+import importlib
+from typing import Any
+
+import torch
+
+from kernels.closures.base import Closure
+from kernels.errors import InputError
+
+_FAMILIES = {
+    "quadratic": "kernels.closures.quadratic:Quadratic",
+    "quadratic_symmetric": "kernels.closures.quadratic:SymmetricQuadratic",
+}
+
+
+def names() -> tuple[str, ...]:
+    """All families, in the order of the list."""
+    return tuple(_FAMILIES)
+
+
+def family(name: str) -> type[Closure]:
+    """The class of a family; raises InputError where there is none of that name."""
+    if name not in _FAMILIES:
+        raise InputError(f"there is no closure {name!r}: choose one of {', '.join(sorted(_FAMILIES))}")
+    module, _, cls = _FAMILIES[name].partition(":")
+    found: type[Closure] = getattr(importlib.import_module(module), cls)
+    return found
+
+
+def build(name: str, settings: Any = None, seed: int = 0) -> Closure:
+    """A new closure; its weights, where it has any, are drawn from `seed` and the global generator of torch
+    is left as it was. settings: what the family takes, None for its defaults.
+
+    Raises InputError where there is no such family or the settings are not the family's.
+    """
+    cls = family(name)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return cls() if settings is None else cls(settings)
