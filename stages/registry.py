@@ -2,6 +2,7 @@
 
 from stages import (
     common_mesh,
+    conditions,
     design,
     ensemble,
     evaluate,
@@ -55,4 +56,8 @@ OPERATOR: dict[str, Stage] = _named(
     report_operator.STAGE,
 )
 
-STAGES: dict[str, Stage] = {**SURROGATE, **OPERATOR}
+CLOSURE: dict[str, Stage] = _named(
+    conditions.STAGE,
+)
+
+STAGES: dict[str, Stage] = {**SURROGATE, **OPERATOR, **CLOSURE}

@@ -39,6 +39,26 @@ _SPLIT = {
     "flag_meanings": "train test validation calibration",
 }
 _STATUS = {"flag_values": [OK, FAILED], "flag_meanings": "ok failed"}
+_HARMONICS = ("sample", "time", "harmonic", "x", "y")
+_MAPS = ("sample", "time", "x", "y")
+_MOMENTS = (
+    ("concentration", "c = int psi dp"),
+    ("D_xx", "xx of D = int pp psi dp; D_yy = c - D_xx"),
+    ("D_xy", "xy of D = int pp psi dp"),
+    ("S_xxxx", "xxxx of S = int pppp psi dp"),
+    ("S_xxxy", "xxxy of S = int pppp psi dp"),
+    ("u_x", "velocity along x"),
+    ("u_y", "velocity along y"),
+    ("E_xx", "xx of the strain rate; E_yy = -E_xx"),
+    ("E_xy", "xy of the strain rate"),
+    ("ST_xx", "xx of S:T, T = E + 2 zeta D; ST_yy = D:T - ST_xx"),
+    ("ST_xy", "xy of S:T, T = E + 2 zeta D"),
+)
+
+
+def _number(name: str, meaning: str) -> Variable:
+    return Variable(name, ("sample",), "float64", "1", meaning, {"role": PARAMETER})
+
 
 _ALL = (
     # --- samples
@@ -251,6 +271,42 @@ _ALL = (
         "time of an epoch, without validation",
         gaps=True,
     ),
+    # --- closures of active suspensions, nondimensional
+    _number("alpha", "strength of the active dipole, negative for pushers"),
+    _number("zeta", "strength of the Maier-Saupe alignment"),
+    _number("beta", "particle concentration in the stress of immersed rods"),
+    _number("rotary", "rotary diffusion"),
+    _number("translational", "translational diffusion"),
+    Variable("run_seed", ("sample",), "int64", "1", "from which the initial state was drawn"),
+    Variable("warning", ("sample",), "str", "1", "what to know before a run is used, empty where nothing"),
+    Variable("harmonic_re", _HARMONICS, "float64", "1", "Re int exp(i m theta) psi dtheta", gaps=True),
+    Variable("harmonic_im", _HARMONICS, "float64", "1", "Im int exp(i m theta) psi dtheta", gaps=True),
+    Variable(
+        "mode_tail",
+        ("sample", "time"),
+        "float64",
+        "1",
+        "relative amplitude of the last angular mode",
+        gaps=True,
+    ),
+    *(
+        Variable(name, _MAPS, "float64", "1", meaning, {"role": FIELD}, gaps=True)
+        for name, meaning in _MOMENTS
+    ),
+    Variable("survived_until", ("sample",), "float64", "1", "last time of a run that stayed finite"),
+    Variable("step_seconds", ("sample",), "float64", "s", "time of a step of the model, median"),
+    Variable("violations", ("sample",), "int64", "1", "points and times whose moments no density has"),
+    Variable(
+        "power_residual",
+        ("sample",),
+        "float64",
+        "1",
+        "largest |power in - power out| over power, of all times",
+    ),
+    Variable("outside", ("sample",), "int8", "1", "1 where the closure was not trained at the parameters"),
 )
+
+MOMENTS = tuple(name for name, _ in _MOMENTS)
+"""Fields of a data set of moments, in order."""
 
 VARIABLES: dict[str, Variable] = {variable.name: variable for variable in _ALL}

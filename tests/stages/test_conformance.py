@@ -9,7 +9,7 @@ from kernels.errors import InputError
 from pipelines.config import load_config
 from pipelines.operator_config import OperatorConfig
 from stages.ragged import concat, take
-from stages.registry import STAGES, SURROGATE
+from stages.registry import CLOSURE, STAGES, SURROGATE
 from stages.variables import VARIABLES
 
 CUT = [name for name, stage in STAGES.items() if stage.split_over and name not in ("ingest", "ingest_arrays")]
@@ -39,6 +39,8 @@ FEEDS = {
 def config_of(name: str):
     if name in SURROGATE:
         return load_config("surrogate_small").section(name)
+    if name in CLOSURE:
+        return CLOSURE[name].config()
     label = "train_operator.mgno.0" if name == "train_operator" else name
     return load_config("operator_small", OperatorConfig).section(label)
 
@@ -50,7 +52,7 @@ def runs() -> dict[str, tuple[dict[str, xr.Dataset], xr.Dataset]]:
     """
     fields = load_config("operator_small", OperatorConfig).section("design")
     made, done = {"design of fields": STAGES["design"](fields)}, {}
-    for name in ("design", *FEEDS):
+    for name in ("design", "conditions", *FEEDS):
         inputs = {key: made[source] for key, source in FEEDS.get(name, {}).items()}
         before = {key: value.copy(deep=True) for key, value in inputs.items()}
         made[name] = STAGES[name](config_of(name), **inputs)
