@@ -160,7 +160,7 @@ def _each_sample(given: Sequence[Given], scores: Scores) -> Described:
     return {
         "sample_score": (("run", "quantity", "metric", "sample"), values, "score of each test sample"),
         "run_candidate": (("run",), np.array([one.candidate for one, _ in runs]), "candidate of the run"),
-        "run_seed": (("run",), np.array([one.seed for one, _ in runs]), "its seed, or ensemble"),
+        "candidate_seed": (("run",), np.array([one.seed for one, _ in runs]), "its seed, or ensemble"),
         "run_kind": (("run",), np.array([kind for _, kind in runs]), "mean, or interpolated"),
     }
 
@@ -339,7 +339,7 @@ def _plain(value: float, form: str) -> str:
 
 STAGE = Stage(
     name="evaluate_operator",
-    version=1,
+    version=2,
     config=EvaluateOperatorConfig,
     inputs={
         "data": schema("sample_name", optional=("node_count", "cell_count", "x", "connectivity")),
