@@ -9,6 +9,7 @@ from kernels.closures.base import Closure
 from kernels.errors import InputError
 
 _FAMILIES = {
+    "bingham": "kernels.closures.bingham.planar:Bingham",
     "quadratic": "kernels.closures.quadratic:Quadratic",
     "quadratic_symmetric": "kernels.closures.quadratic:SymmetricQuadratic",
 }
