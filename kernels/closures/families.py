@@ -11,7 +11,7 @@ from kernels.errors import InputError
 _FAMILIES = {
     "bingham": "kernels.closures.bingham.planar:Bingham",
     "quadratic": "kernels.closures.quadratic:Quadratic",
-    "quadratic_symmetric": "kernels.closures.quadratic:SymmetricQuadratic",
+    "natural": "kernels.closures.natural:Natural",
 }
 
 

@@ -1,4 +1,4 @@
-"""Quadratic closures in the plane: S from products of D, exact where all particles are aligned."""
+"""Quadratic closure in the plane: S from a product of D with itself, exact where all are aligned."""
 
 from torch import Tensor
 
@@ -16,34 +16,18 @@ class Quadratic(Closure):
         longitudinal s = 2 zeta - 4 d_R - d_T k^2,
         transverse   s = 2 zeta + (zeta beta - alpha) / 2 - 4 d_R - d_T k^2,
 
-    not with the rates of the kinetic model, which `SymmetricQuadratic` has. The nematic state without flow
-    has r^2 = 1 - 2 d_R / zeta and begins at zeta = 2 d_R, half of the kinetic value.
+    not with the rates of the kinetic model. The nematic state without flow has r^2 = 1 - 2 d_R / zeta and
+    begins at zeta = 2 d_R, half of the kinetic value. The same z_4 with c left in its place is a symmetric S
+    with the kinetic rates: the natural closure, see `kernels.closures.natural`.
     """
 
     def forward(self, moments: Moments, physics: Physics) -> Tensor:
         """z_2^2 / c."""
-        return _square(moments)
+        found: Tensor = moments.z2 * moments.z2 / moments.c
+        return found
 
     def isotropic(self, moments: Moments) -> Tensor:
         """|z_2|^2 / c."""
         z2 = moments.z2
         found: Tensor = (z2.real**2 + z2.imag**2) / moments.c
         return found
-
-
-class SymmetricQuadratic(Closure):
-    """z_4 = z_2^2 / c: the symmetric traceless part of S is that of D D / c, all else of S is exact.
-
-    The centre of the disc of moments that a nonnegative psi can have, so realizable; exact where all
-    particles are aligned and, to first order, about isotropy: growth rates are those of the kinetic model.
-    The nematic state without flow has r^2 = 1 - 4 d_R / zeta.
-    """
-
-    def forward(self, moments: Moments, physics: Physics) -> Tensor:
-        """z_2^2 / c."""
-        return _square(moments)
-
-
-def _square(moments: Moments) -> Tensor:
-    found: Tensor = moments.z2 * moments.z2 / moments.c
-    return found

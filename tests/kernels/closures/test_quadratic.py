@@ -38,9 +38,9 @@ def test_quadratic_is_d_times_d_contracted():
     np.testing.assert_allclose(whole[1], expected, atol=1e-13)
 
 
-def test_symmetric_quadratic_contracts_the_tensor_of_its_harmonics():
+def test_natural_contracts_the_tensor_of_its_harmonics():
     c, z2, a, trace = _states()
-    closure = build("quadratic_symmetric")
+    closure = build("natural")
     moments = _moments(c, z2, a)
     s1111, s1112, s1122, s1222, s2222 = harmonics.fourth_moment(c, z2, closure(moments, _PHYSICS).numpy())
     t11, t12, t22 = harmonics.tensor(trace, a)
@@ -70,8 +70,8 @@ def _growth(name, physics, transverse):
 def test_growth_about_isotropy():
     physics = Physics(alpha=-5.0, zeta=0.5)
     a, b, zeta = physics.alpha, physics.beta, physics.zeta
-    assert abs(_growth("quadratic_symmetric", physics, False) - zeta) < 1e-9
+    assert abs(_growth("natural", physics, False) - zeta) < 1e-9
     kinetic = (-a + zeta * b / 2.0) / (4.0 + b / 2.0) + zeta
-    assert abs(_growth("quadratic_symmetric", physics, True) - kinetic) < 1e-9
+    assert abs(_growth("natural", physics, True) - kinetic) < 1e-9
     assert abs(_growth("quadratic", physics, False) - 2.0 * zeta) < 1e-9
     assert abs(_growth("quadratic", physics, True) - (2.0 * zeta + (zeta * b - a) / 2.0)) < 1e-9
