@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from kernels.errors import InputError
 
 Array = np.ndarray
+Field = Any
+"""A numpy array or a torch tensor; steps are differentiable in L, N and v."""
 IMAGINARY = 2.82
 """Steps of N with eigenvalues i s are stable up to s * step = 2 sqrt(2), as for the Runge-Kutta method."""
 SAFETY = 0.5
@@ -17,38 +19,97 @@ _BLOCK = 16
 _FINEST = 40
 
 
+def _exp(z: Field) -> Field:
+    # torch is not imported where numpy is enough
+    return np.exp(z) if isinstance(z, np.ndarray) else z.exp()
+
+
+def _means(scaled: Field, points: int, *functions: Callable[[Field, Field], Field]) -> list[Field]:
+    """f(z, e^z) for every f at real z, which cancels for small z, as its mean over a circle round z (Kassam
+    and Trefethen, SIAM J. Sci. Comput. 26, 2005, section 3)."""
+    sums = [0.0 * scaled for _ in functions]
+    for angle in np.pi * (np.arange(points) + 0.5) / points:  # the lower half of the circle is conjugate
+        z = scaled + complex(np.exp(1j * angle))
+        e = _exp(z)
+        sums = [total + f(z, e).real for total, f in zip(sums, functions, strict=True)]
+    return [total / points for total in sums]
+
+
+class _OneStep:
+    """What steps that need v alone share."""
+
+    def move(self, state: tuple[Field, ...], nonlinear: Callable[[Field], Field]) -> tuple[Field, ...]:
+        """The state one step later; the first is (v,)."""
+        return (self.advance(state[0], nonlinear),)  # type: ignore[attr-defined]
+
+    @classmethod
+    def growth(cls, linear: Array, explicit: Array) -> Array:
+        """Largest amplification of a step of size 1 on v_t = (linear + explicit) v."""
+        method = cls.of(linear, 1.0)  # type: ignore[attr-defined]
+        return np.asarray(abs(method.advance(np.ones_like(explicit), lambda v: explicit * v)))
+
+
 @dataclass(frozen=True)
-class Etdrk4:
+class Etdrk2(_OneStep):
+    """Second-order exponential Runge-Kutta step (Cox and Matthews, J. Comput. Phys. 176, 2002, eq. 22).
+
+    a = e^{hL} v + h p1 N(v),  v' = a + h p2 [N(a) - N(v)],  p1 = (e^z - 1) / z,  p2 = (e^z - 1 - z) / z^2 at
+    z = h L, which is integrated exactly, so its stiffness limits no step.
+    """
+
+    order: ClassVar[int] = 2
+    evaluations: ClassVar[int] = 2
+    full: Field
+    first: Field
+    second: Field
+
+    @classmethod
+    def of(cls, linear: Field, step: float, points: int = 16) -> "Etdrk2":
+        """Coefficients for a real diagonal L (any shape) and a time step."""
+        scaled = linear * step
+        first, second = _means(scaled, points, lambda z, e: (e - 1.0) / z, lambda z, e: (e - 1.0 - z) / z**2)
+        return cls(_exp(scaled), step * first, step * second)
+
+    def advance(self, v: Field, nonlinear: Callable[[Field], Field]) -> Field:
+        """v one step later."""
+        n0 = nonlinear(v)
+        a = self.full * v + self.first * n0
+        return a + self.second * (nonlinear(a) - n0)
+
+
+@dataclass(frozen=True)
+class Etdrk4(_OneStep):
     """Fourth-order exponential Runge-Kutta step of Cox and Matthews (J. Comput. Phys. 176, 2002, eq. 26-29).
 
-    L is integrated exactly, so its stiffness limits no step. The coefficients, which cancel for small L, are
-    means over a circle round each (Kassam and Trefethen, SIAM J. Sci. Comput. 26, 2005, section 3).
+    L is integrated exactly, so its stiffness limits no step.
     """
 
     order: ClassVar[int] = 4
-    full: Array
-    half: Array
-    middle: Array
-    first: Array
-    second: Array
-    last: Array
+    evaluations: ClassVar[int] = 4
+    full: Field
+    half: Field
+    middle: Field
+    first: Field
+    second: Field
+    last: Field
 
     @classmethod
-    def of(cls, linear: Array, step: float, points: int = 16) -> "Etdrk4":
+    def of(cls, linear: Field, step: float, points: int = 16) -> "Etdrk4":
         """Coefficients for a real diagonal L (any shape) and a time step."""
         scaled = linear * step
-        sums = [np.zeros(scaled.shape) for _ in range(4)]
-        for angle in np.pi * (np.arange(points) + 0.5) / points:  # the lower half of the circle is conjugate
-            z = scaled + np.exp(1j * angle)
-            e = np.exp(z)
-            sums[0] += ((np.exp(z / 2.0) - 1.0) / z).real
-            sums[1] += ((-4.0 - z + e * (4.0 - 3.0 * z + z**2)) / z**3).real
-            sums[2] += ((2.0 + z + e * (z - 2.0)) / z**3).real
-            sums[3] += ((-4.0 - 3.0 * z - z**2 + e * (4.0 - z)) / z**3).real
-        middle, first, second, last = (step * total / points for total in sums)
-        return cls(np.exp(scaled), np.exp(scaled / 2.0), middle, first, 2.0 * second, last)
+        middle, first, second, last = _means(
+            scaled,
+            points,
+            lambda z, e: (_exp(z / 2.0) - 1.0) / z,
+            lambda z, e: (-4.0 - z + e * (4.0 - 3.0 * z + z**2)) / z**3,
+            lambda z, e: (2.0 + z + e * (z - 2.0)) / z**3,
+            lambda z, e: (-4.0 - 3.0 * z - z**2 + e * (4.0 - z)) / z**3,
+        )
+        return cls(
+            _exp(scaled), _exp(scaled / 2.0), step * middle, step * first, step * 2.0 * second, step * last
+        )
 
-    def advance(self, v: Array, nonlinear: Callable[[Array], Array]) -> Array:
+    def advance(self, v: Field, nonlinear: Callable[[Field], Field]) -> Field:
         """v one step later."""
         n0 = nonlinear(v)
         a = self.half * v + self.middle * n0
@@ -57,7 +118,7 @@ class Etdrk4:
         n2 = nonlinear(b)
         c = self.half * a + self.middle * (2.0 * n2 - n0)
         n3 = nonlinear(c)
-        return np.asarray(self.full * v + self.first * n0 + self.second * (n1 + n2) + self.last * n3)
+        return self.full * v + self.first * n0 + self.second * (n1 + n2) + self.last * n3
 
 
 @dataclass(frozen=True)
