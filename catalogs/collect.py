@@ -3,6 +3,7 @@
 import shutil
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pandas as pd
@@ -55,12 +56,19 @@ def gc(catalog: Catalog, dry_run: bool = False, all_parts: bool = False) -> pd.D
                 *_vanished_parts(catalog, connection, all_parts),
             ]
         found += [
-            _Found("scratch", str(place), size) for place, size in stale(catalog.project, catalog.exists)
+            _Found("scratch", str(place), size) for place, size in stale(catalog.project, _done(catalog))
         ]
         if not dry_run:
             _remove(catalog, found)
     rows = [(one.kind, one.name.rpartition("/")[2], one.size) for one in found]
     return pd.DataFrame(rows, columns=_COLUMNS)
+
+
+def _done(catalog: Catalog) -> Callable[[str], bool]:
+    """Whether the result or the part of a key is there."""
+    with catalog.engine.connect() as connection:
+        finished = set(connection.execute(sa.select(parts_table.c.key)).scalars())
+    return lambda key: key in finished or catalog.exists(key)
 
 
 def _remove(catalog: Catalog, found: list[_Found]) -> None:

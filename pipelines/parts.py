@@ -2,7 +2,8 @@
 
 import functools
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import xarray as xr
 
 from catalogs.catalog import Catalog
+from catalogs.scratch import scratch
 from kernels.errors import InputError
 from stages.base import Stage, StageConfig
 from stages.ragged import sample_names, take
@@ -39,12 +41,33 @@ def compute_part(job: PartJob) -> str:
     place = (job.project, job.database, job.store)
     catalog = _catalog(*place)
     datasets = {name: _opened(*place, key) for name, key in job.inputs.items()}
-    assert job.stage.split_over is not None
-    datasets[job.stage.split_over] = take(datasets[job.stage.split_over], job.samples).load()
-    config = job.stage.config.model_validate(dict(job.config))
-    result, seconds = run_part(job.stage, config, datasets)
-    catalog.publish_part(job.part, result, job.stage.name, job.artifact, job.owner, seconds)
+    publish_part(catalog, job, datasets)
     return job.part
+
+
+def publish_part(catalog: Catalog, job: PartJob, datasets: dict[str, xr.Dataset]) -> None:
+    """Run the stage of a job on its samples of the inputs, and write the part.
+
+    Raises InputError naming the samples.
+    """
+    split = job.stage.split_over
+    assert split is not None
+    own = take(datasets[split], job.samples)
+    datasets[split] = own if job.stage.lazy else own.load()
+    config = job.stage.config.model_validate(dict(job.config))
+    with resuming(job.stage, job.project, job.part) as stage:
+        result, seconds = run_part(stage, config, datasets)
+        catalog.publish_part(job.part, result, stage.name, job.artifact, job.owner, seconds)
+
+
+@contextmanager
+def resuming(stage: Stage, project: Path, key: str) -> Iterator[Stage]:
+    """The stage with the folder of a key to go on from after a kill; itself where it is not resumable."""
+    if not stage.resumable:
+        yield stage
+        return
+    with scratch(project, key) as folder:
+        yield stage.resuming_in(folder)
 
 
 def run_part(

@@ -6,7 +6,6 @@ import os
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import nullcontext
 from datetime import UTC, datetime
 from types import TracebackType
 
@@ -16,16 +15,14 @@ from threadpoolctl import threadpool_limits
 from catalogs import environment
 from catalogs.catalog import Record
 from catalogs.keys import artifact_key, dataset_digest
-from catalogs.scratch import scratch
 from kernels.errors import InputError
 from pipelines.catalog_access import Heart, open_catalog
 from pipelines.cluster import Cluster
-from pipelines.parts import PartJob, run_part
+from pipelines.parts import PartJob, publish_part, resuming
 from pipelines.progress import counted, progress, say
 from pipelines.scalars import scalars
 from pipelines.settings import Settings
 from stages.base import Stage, StageConfig
-from stages.ragged import take
 
 
 def step_key(stage: Stage, config: StageConfig, inputs: Mapping[str, str]) -> str:
@@ -95,9 +92,8 @@ class Runner:
         started, clock = datetime.now(UTC), time.perf_counter()
         datasets = {name: self._open(used) for name, used in inputs.items()}
         if stage.split_over is None:
-            with scratch(self.settings.project, key) if stage.resumable else nullcontext() as kept:
-                resuming = stage if kept is None else stage.resuming_in(kept)
-                result = self._whole(resuming, config, datasets, label)
+            with resuming(stage, self.settings.project, key) as able:
+                result = self._whole(able, config, datasets, label)
                 self.catalog.publish(key, result, self._record(stage, config, inputs, started, clock, result))
         else:
             stage.check_inputs(datasets)
@@ -210,12 +206,9 @@ class Runner:
             finished.add(part)
 
     def _inline(self, job: PartJob) -> None:
-        split = job.stage.split_over or ""
         datasets = {name: self._open(used) for name, used in job.inputs.items()}
-        datasets[split] = take(datasets[split], job.samples).load()
         with threadpool_limits(1, user_api="blas"):
-            result, seconds = run_part(job.stage, job.stage.config.model_validate(dict(job.config)), datasets)
-        self.catalog.publish_part(job.part, result, job.stage.name, job.artifact, job.owner, seconds)
+            publish_part(self.catalog, job, datasets)
 
 
 _runners: dict[Settings, Runner] = {}

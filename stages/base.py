@@ -51,7 +51,9 @@ class Stage:
     reports: `run` takes the keyword `progress`, a Progress or None, and calls it while it works, which
     changes no number; see `reporting_to`. resumable: `run` takes the keyword `scratch`, a folder or None:
     what it writes there outlives a kill, is there again when the same key is computed, and is gone once the
-    result is published; see `resuming_in`. Raise `version` whenever the numbers that `run` returns change.
+    result is published; see `resuming_in`. Every part of a stage that is cut has such a folder. lazy: the
+    samples of a part are not read in advance, since `run` reads what it needs. Raise `version` whenever the
+    numbers that `run` returns change.
     """
 
     name: str
@@ -67,6 +69,7 @@ class Stage:
     reports: bool = False
     several: tuple[str, ...] = ()
     resumable: bool = False
+    lazy: bool = False
 
     def __post_init__(self) -> None:
         wrong = [name for name in self.several if name not in self.inputs or name == self.split_over]
