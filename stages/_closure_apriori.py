@@ -24,8 +24,8 @@ _BLOCK = 8
 _VIOLATION = 1e-9
 """Share of c by which fourth moments may leave the disc before they count as moments that no psi has."""
 
-Rule = Callable[[Fields, "Physics"], np.ndarray]
-"""z_4 of frames (t, n, n)."""
+Rule = Callable[[Fields, "Physics"], tuple[np.ndarray, np.ndarray]]
+"""z_4 of frames (t, n, n), and the factor g of `Closure.isotropic`."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def late_runs(truth: xr.Dataset, rows: Sequence[int], late: float, until: float,
         if not good.any():
             continue
         fields, physics = fields_of(values), physics_of(truth, row)
-        trace, _ = _contraction(fields, fields.z4, physics)
+        trace, _ = _contraction(fields, fields.z4, fields.c, physics)
         found.append(Run(fields, physics, trace, values["ST_xx"] - trace / 2.0 + 1j * values["ST_xy"]))
     if not found:
         raise InputError(
@@ -66,9 +66,11 @@ def late_runs(truth: xr.Dataset, rows: Sequence[int], late: float, until: float,
     return found
 
 
-def _contraction(fields: Fields, z4: np.ndarray, physics: "Physics") -> tuple[np.ndarray, np.ndarray]:
+def _contraction(
+    fields: Fields, z4: np.ndarray, isotropic: np.ndarray, physics: "Physics"
+) -> tuple[np.ndarray, np.ndarray]:
     t = harmonics.driving(fields.strain, fields.z2, physics.zeta)
-    return harmonics.contraction(fields.c, fields.z2, z4, t, 2.0 * physics.zeta * fields.c)
+    return harmonics.contraction(fields.c, fields.z2, z4, t, 2.0 * physics.zeta * fields.c, isotropic)
 
 
 @dataclass
@@ -109,8 +111,8 @@ def _guess(run: Run, rule: Rule) -> tuple[np.ndarray, np.ndarray]:
         at = slice(start, start + _BLOCK)
         f = run.fields
         parts.append(rule(Fields(f.c[at], f.z2[at], f.z4[at], f.strain[at], f.u[at], f.v[at]), run.physics))
-    z4 = np.concatenate(parts)
-    return z4, _contraction(run.fields, z4, run.physics)[1]
+    z4, isotropic = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return z4, _contraction(run.fields, z4, isotropic, run.physics)[1]
 
 
 def _scores(runs: Sequence[Run], guesses: Sequence[tuple[np.ndarray, np.ndarray]]) -> dict[str, float]:
@@ -161,15 +163,19 @@ def _map(
 def rule_of(closure: "Closure") -> Rule:
     """A closure asked with numpy arrays, without gradients, in double precision."""
 
-    def rule(fields: Fields, physics: "Physics") -> np.ndarray:
+    def rule(fields: Fields, physics: "Physics") -> tuple[np.ndarray, np.ndarray]:
         import torch  # two seconds, for those who ask a closure
 
         from kernels.closures.base import Moments
         from kernels.fields.periodic import PeriodicSquare
 
         grid = PeriodicSquare(fields.c.shape[-1], physics.length, "torch")
-        parts = (torch.from_numpy(np.ascontiguousarray(v)) for v in (fields.c, fields.z2, fields.strain))
+        c, z2, strain = (
+            torch.from_numpy(np.ascontiguousarray(v)) for v in (fields.c, fields.z2, fields.strain)
+        )
+        moments = Moments(c, z2, strain, grid)
         with torch.no_grad():
-            return np.asarray(closure(Moments(*parts, grid=grid), physics).numpy())
+            found = closure(moments, physics), closure.isotropic(moments)
+        return np.asarray(found[0].numpy()), np.asarray(found[1].numpy())
 
     return rule

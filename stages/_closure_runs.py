@@ -40,8 +40,8 @@ def conditions_of(truth: xr.Dataset) -> list[Condition]:
         rows = rows[truth["split"].values == TEST]
     if rows.size == 0:
         raise InputError(
-            f"none of the {truth.sizes['sample']} kinetic runs belongs to the test part: give some conditions "
-            "to the test part (split = 1), with seeds of their own"
+            f"none of the {truth.sizes['sample']} kinetic runs belongs to the test part: give some "
+            "conditions to the test part (split = 1), with seeds of their own"
         )
     alpha, zeta = (np.asarray(truth[name].values, dtype=np.float64) for name in ("alpha", "zeta"))
     points = sorted({(float(alpha[i]), float(zeta[i])) for i in rows})
@@ -49,7 +49,7 @@ def conditions_of(truth: xr.Dataset) -> list[Condition]:
 
 
 def labels_of(given: Mapping[str, xr.Dataset], kind: str) -> dict[str, xr.Dataset]:
-    """Inputs "<kind>.<closure>" by closure. Raises InputError for a closure that has the name of the truth."""
+    """Inputs "<kind>.<closure>" by closure. Raises InputError for one that is called as the truth."""
     found = {n.partition(".")[2]: one for n, one in given.items() if n.partition(".")[0] == kind}
     if TRUTH in found:
         raise InputError(f"input '{kind}.{TRUTH}': this is the name of the truth; call the closure otherwise")
@@ -87,12 +87,12 @@ class Frames:
     def between(self, start: float, end: float) -> "Frames":
         """Frames with start <= t <= end."""
         kept = (self.times >= start - SLACK) & (self.times <= end + SLACK)
-        parts = (part[kept] for part in (self.times, self.c, self.z2, self.u, self.v))
-        return Frames(*parts, self.length, self.alive)
+        c, z2, u, v = (part[kept] for part in (self.c, self.z2, self.u, self.v))
+        return Frames(self.times[kept], c, z2, u, v, self.length, self.alive)
 
 
 def frames_of(runs: xr.Dataset, row: int, end: float | None = None) -> Frames:
-    """One run up to its death, or to `end`: the first frame that is not finite, or survived_until, ends it."""
+    """One run up to its death or to `end`: what is not finite, or survived_until, ends it."""
     times = np.asarray(runs["time"].values, dtype=np.float64)
     last = times[-1] if end is None else min(float(end), float(times[-1]))
     one = runs[["concentration", "D_xx", "D_xy", "u_x", "u_y"]].isel(sample=row, time=times <= last + SLACK)

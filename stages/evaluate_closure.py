@@ -1,8 +1,8 @@
-"""Stage `evaluate_closure`: closed models beside the kinetic runs, a priori, in forecasts and in the long run."""
+"""Stage `evaluate_closure`: closed models beside the kinetic runs, in moments, forecasts and long runs."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
 
 import numpy as np
 import xarray as xr
@@ -14,11 +14,8 @@ from stages import _closure_forecasts as forecasts
 from stages import _closure_statistics as statistics
 from stages._closure_runs import TRUTH, Condition, conditions_of, labels_of, rows_by_name
 from stages._closure_table import METRICS, POOLED, pooled, summary, table
-from stages.base import Stage, StageConfig, schema
+from stages.base import Stage, StageConfig, schema, variable
 from stages.variables import MOMENTS
-
-if TYPE_CHECKING:
-    from kernels.closures.base import Closure
 
 __all__ = ["STAGE", "EvaluateClosureConfig", "summary", "table"]
 
@@ -65,7 +62,7 @@ def run(config: EvaluateClosureConfig, truth: xr.Dataset, **several: xr.Dataset)
     score (condition, closure, metric) and score_error, its standard error: see `_closure_table.METRICS` for
     units and meaning. The row "kinetic" has the statistics of the truth itself, and distances of one seed to
     the others: what chance alone makes. Errors of time means know the memory within a run and the scatter
-    between seeds, whichever says more. Runs that died before `until` are left out of late-time statistics, and
+    between seeds, whichever says more. Runs that died before `until` are left out of late-time statistics and
     counted in `survival`; what they had till then is in `*_dead`. Where no run is left, statistics are NaN.
     Condition "all": see `_closure_table.pooled`.
 
@@ -76,9 +73,7 @@ def run(config: EvaluateClosureConfig, truth: xr.Dataset, **several: xr.Dataset)
     Raises InputError where a test sample is missing, where times or grids do not meet, and where the
     baseline is among the inputs of neither kind though closures were run.
     """
-    given = _Given(
-        truth, labels_of(several, "long"), labels_of(several, "short"), _rules(config, several)
-    )
+    given = _Given(truth, labels_of(several, "long"), labels_of(several, "short"), _rules(config, several))
     if given.long and config.baseline not in given.long:
         raise InputError(
             f"similarity is relative to {config.baseline!r}, and the long runs are of {list(given.long)}: "
@@ -99,19 +94,242 @@ def _rules(
     """Closures that are asked a priori, each made when its turn comes."""
     found: dict[str, Callable[[], apriori.Rule]] = {}
     for family in config.untrained:
-        found[family] = lambda name=family: apriori.rule_of(_untrained(name))
+        found[family] = partial(_untrained, family)
     for label, model in labels_of(several, "models").items():
-        found[label] = lambda one=model: apriori.rule_of(_trained(one))
+        found[label] = partial(_trained, model)
     return found
 
 
-def _untrained(family: str) -> "Closure":
+def _untrained(family: str) -> apriori.Rule:
     from kernels.closures.families import build  # imports torch, for those who ask a closure
 
-    return build(family)
+    return apriori.rule_of(build(family))
 
 
-def _trained(model: xr.Dataset) -> "Closure":
+def _trained(model: xr.Dataset) -> apriori.Rule:
     from stages.closure_model import closure_of  # imports torch, for those who ask a closure
 
-    return closure_of(model)
+    return apriori.rule_of(closure_of(model))
+
+
+class _Made:
+    """The arrays of the result, filled condition by condition."""
+
+    def __init__(
+        self, config: EvaluateClosureConfig, given: _Given, conditions: Sequence[str], closures: Sequence[str]
+    ) -> None:
+        self.config, self.given, self.closures = config, given, list(closures)
+        self.until = _until(config, given.truth)
+        self.conditions = [*conditions, POOLED]
+        shape = (len(self.conditions), len(self.closures))
+        self.score, self.error = np.full((2, *shape, len(METRICS)), np.nan)
+        self.times = _shared_times(given.short)
+        fields = len(forecasts.ALL_FIELDS)
+        self.vrmse, self.vrmse_error = np.full((2, *shape, fields, self.times.size), np.nan)
+        self.correlation, self.correlation_error = np.full((2, *shape, self.times.size), np.nan)
+        self.steady = np.zeros((shape[0], fields), dtype=np.int8)
+        every = [given.truth, *given.long.values()]
+        coarsest = min(one.sizes["x"] for one in every)
+        self.waves = statistics.shells(coarsest, float(given.truth.attrs["length"]))
+        self.spectrum, self.spectrum_error = np.full((2, *shape, self.waves.size), np.nan)
+        self.density = {name: np.full((*shape, config.bins), np.nan) for name in ("order", "speed")}
+        self.edges = {
+            name: np.full((shape[0], config.bins + 1), np.nan) for name in ("order", "speed", "strain")
+        }
+        self.map = np.full((*shape, config.bins, config.bins), np.nan)
+        self.series_times = np.unique(np.concatenate([np.round(one["time"].values, 9) for one in every]))
+        rows = sum(len(one.rows) for one in conditions_of(given.truth))
+        self.series = np.full((2, len(self.closures), rows, self.series_times.size), np.nan)
+        self.samples: list[tuple[str, str]] = []
+
+    def put(self, c: int, closure: str, score: Mapping[str, float], error: Mapping[str, float]) -> None:
+        """Enter scores and their errors by name."""
+        m, names = self.closures.index(closure), list(METRICS)
+        for name, value in score.items():
+            self.score[c, m, names.index(name)] = value
+        for name, value in error.items():
+            self.error[c, m, names.index(name)] = value
+
+    def condition(self, c: int, point: Condition) -> None:
+        """All scores of one condition."""
+        first = len(self.samples)
+        names = self.given.truth["sample_name"].values
+        self.samples += [(str(names[row]), point.name) for row in point.rows]
+        self._forecasts(c, point)
+        self._apriori(c, point)
+        self._statistics(c, point, first)
+
+    def _forecasts(self, c: int, point: Condition) -> None:
+        for closure, runs in self.given.short.items():
+            found = forecasts.gather(
+                self.given.truth, point.rows, runs, self.config.threshold, f"short.{closure}"
+            )
+            if found is None:
+                continue
+            m = self.closures.index(closure)
+            at = np.searchsorted(self.times, np.round(runs["time"].values, 9))
+            for target, source in ((self.vrmse, 0), (self.vrmse_error, 1)):
+                target[c, m][:, at] = forecasts.mean_and_error(found.vrmse)[source]
+            for target, source in ((self.correlation, 0), (self.correlation_error, 1)):
+                target[c, m, at] = forecasts.mean_and_error(found.correlation)[source]
+            self.steady[c] |= found.steady
+            mean, error = forecasts.mean_and_error(found.until)
+            score = {
+                "decorrelation_time": float(mean), "decorrelation_kept": float(found.kept.mean()),
+                "forecast_survival": float(found.alive.mean()),
+            }  # fmt: skip
+            self.put(c, closure, score, {"decorrelation_time": float(error)})
+
+    def _apriori(self, c: int, point: Condition) -> None:
+        if not self.given.rules:
+            return
+        config = self.config
+        runs = apriori.late_runs(self.given.truth, point.rows, config.late, self.until, config.frames)
+        edges = apriori.map_edges(runs, config.bins)
+        self.edges["strain"][c] = edges[1]
+        for closure, make in self.given.rules.items():
+            found = apriori.errors(runs, make(), edges)
+            self.put(c, closure, found.scores, found.deviations)
+            self.map[c, self.closures.index(closure)] = found.error_map
+
+    def _statistics(self, c: int, point: Condition, first: int) -> None:
+        truth, config = self.given.truth, self.config
+        own = statistics.gather(truth, point.rows, config.late, self.until, "truth")
+        if not own.order:
+            raise InputError(
+                f"no kinetic run of {point.name} reaches t = {self.until:g}: there is nothing to compare "
+                "with; leave the condition out, or set until to what the runs have"
+            )
+        self._bins(c, own)
+        self._enter(c, TRUTH, own, first)
+        self.put(c, TRUTH, statistics.floors(own), {})
+        far: dict[str, dict[str, float]] = {}
+        for closure, runs in self.given.long.items():
+            rows = rows_by_name(runs, truth, point.rows, f"long.{closure}")
+            model = statistics.gather(runs, rows, config.late, self.until, f"long.{closure}")
+            self._enter(c, closure, model, first)
+            far[closure] = statistics.distances(own, model)
+            self.put(c, closure, far[closure], {})
+            self.put(c, closure, *statistics.biases(own, model))
+            cost = own.facts["unit_cost"] / model.facts["unit_cost"]
+            self.put(c, closure, {"speed_up": cost}, {})
+        for closure, found in far.items():
+            self.put(c, closure, statistics.similarities(found, far[config.baseline]), {})
+
+    def _bins(self, c: int, own: statistics.Late) -> None:
+        """Bins of the densities: of r from 0 to 1, of |u| up to a third above what the truth has."""
+        fastest = max(float(one.max()) for one in own.speed)
+        self.edges["order"][c] = np.linspace(0.0, 1.0, self.config.bins + 1)
+        self.edges["speed"][c] = np.linspace(0.0, 4.0 / 3.0 * (fastest or 1.0), self.config.bins + 1)
+
+    def _enter(self, c: int, closure: str, own: statistics.Late, first: int) -> None:
+        m = self.closures.index(closure)
+        score, error = statistics.numbers(own)
+        self.put(c, closure, score | {"runs_counted": float(len(own.order))}, error)
+        for i, (times, order, speed) in enumerate(own.series):
+            at = np.searchsorted(self.series_times, np.round(times, 9))
+            self.series[:, m, first + i, at] = order, speed
+        if not own.order:
+            return
+        spectra = np.stack(own.spectra)[:, 1 : self.waves.size + 1]
+        self.spectrum[c, m], self.spectrum_error[c, m] = forecasts.mean_and_error(spectra)
+        for name, values in (("order", own.order), ("speed", own.speed)):
+            edges = self.edges[name][c]
+            count = np.histogram(np.concatenate(values), edges)[0]
+            self.density[name][c, m] = count / (sum(v.size for v in values) * np.diff(edges))
+
+    def dataset(self, points: Sequence[Condition]) -> xr.Dataset:
+        """The result, with the condition that joins all."""
+        for m in range(len(self.closures)):
+            for k, name in enumerate(METRICS):
+                value, error = pooled(name, self.score[:-1, m, k], self.error[:-1, m, k])
+                self.score[-1, m, k], self.error[-1, m, k] = value, error
+        for array in (self.vrmse, self.correlation):
+            array[-1] = forecasts.mean_and_error(array[:-1])[0]
+        self.steady[-1] = self.steady[:-1].max(axis=0)
+        dims = ("condition", "closure")
+        leads = np.array([t for t in self.config.leads if np.isclose(self.times, t, atol=1e-6).any()])
+        at = [int(np.argmin(np.abs(self.times - t))) for t in leads]
+        several = len(points) > 1
+        found = {
+            "score": ((*dims, "metric"), self.score, "score, see the metric"),
+            "score_error": ((*dims, "metric"), self.error, "its standard error"),
+            "metric_units": (("metric",), np.array([u for u, _ in METRICS.values()]), "units of each metric"),
+            "metric_meaning": (("metric",), np.array([t for _, t in METRICS.values()]), "its meaning"),
+            "vrmse": ((*dims, "field", "lead"), self.vrmse[..., at], "VRMSE, mean over forecasts"),
+            "vrmse_error": ((*dims, "field", "lead"), self.vrmse_error[..., at], "its standard error"),
+            "nearly_constant": (("condition", "field"), self.steady, "1 where VRMSE means nothing"),
+            "correlation": ((*dims, "forecast_time"), self.correlation, "of vorticity, mean over forecasts"),
+            "correlation_error": ((*dims, "forecast_time"), self.correlation_error, "its standard error"),
+            "spectrum": ((*dims, "wavenumber"), self.spectrum, "energy of a shell of waves"),
+            "spectrum_error": ((*dims, "wavenumber"), self.spectrum_error, "its standard error over seeds"),
+            "density_order": ((*dims, "bin"), self.density["order"], "probability density of r"),
+            "density_speed": ((*dims, "bin"), self.density["speed"], "probability density of |u|"),
+            "error_map": ((*dims, "order_bin", "strain_bin"), self.map, "relative error of S:T"),
+            **{f"{n}_edge": (("condition", "edge"), v, f"edges of bins, {n}") for n, v in self.edges.items()},
+            "series_order": (("closure", "sample", "time"), self.series[0], "mean order parameter"),
+            "series_speed": (("closure", "sample", "time"), self.series[1], "root-mean-square velocity"),
+            "sample_condition": (("sample",), np.array([c for _, c in self.samples]), "its condition"),
+            "alpha": (("condition",), np.array([*(p.alpha for p in points), np.nan]), "activity"),
+            "zeta": (("condition",), np.array([*(p.zeta for p in points), np.nan]), "alignment"),
+        }
+        coords = {
+            "condition": self.conditions, "closure": self.closures, "metric": list(METRICS),
+            "field": list(forecasts.ALL_FIELDS), "lead": leads, "forecast_time": self.times,
+            "wavenumber": self.waves, "time": self.series_times,
+        }  # fmt: skip
+        variables = {
+            name: xr.Variable(dims, values, {"units": "1", "long_name": text})
+            for name, (dims, values, text) in found.items()
+        }
+        variables["sample_name"] = variable("sample_name", np.array([name for name, _ in self.samples]))
+        attrs = {
+            "baseline": self.config.baseline, "late": self.config.late, "until": self.until,
+            "threshold": self.config.threshold, "several": int(several),
+            "length": float(self.given.truth.attrs["length"]),
+        }  # fmt: skip
+        return xr.Dataset(variables, coords, attrs)
+
+
+def _until(config: EvaluateClosureConfig, truth: xr.Dataset) -> float:
+    last = float(truth["time"].values[-1])
+    until = last if config.until is None else min(config.until, last)
+    if until <= config.late:
+        raise InputError(
+            f"the kinetic runs end at t = {last:g} and late times run from {config.late:g} to {until:g}: "
+            "lower late, raise until, or run longer"
+        )
+    return until
+
+
+def _shared_times(short: Mapping[str, xr.Dataset]) -> np.ndarray:
+    """Lead times of any forecast, rising."""
+    if not short:
+        return np.empty(0)
+    return np.unique(np.concatenate([np.round(one["time"].values, 9) for one in short.values()]))
+
+
+STAGE = Stage(
+    name="evaluate_closure",
+    version=1,
+    config=EvaluateClosureConfig,
+    inputs={
+        "truth": schema("sample_name", "alpha", "zeta", *MOMENTS, optional=("split",)),
+        "long": schema(
+            "sample_name", "concentration", "D_xx", "D_xy", "u_x", "u_y",
+            optional=("survived_until", "step_seconds", "violations", "power_residual"),
+        ),
+        "short": schema("sample_name", *forecasts.FIELDS, optional=("survived_until",)),
+        "models": schema(),
+    },
+    output=schema("sample_name"),
+    run=run,
+    optional=("long", "short", "models"),
+    several=("long", "short", "models"),
+    literature=(
+        "Maddu, Weady, Shelley 2024, J. Comput. Phys., arXiv 2308.06675",
+        "Ross, Li, Perezhogin, Fernandez-Granda, Zanna 2023, J. Adv. Model. Earth Syst. 15, e2022MS003258",
+        "Kochkov, Smith, Alieva et al. 2021, PNAS 118, e2101784118",
+        "Ohana, McCabe, Meyer et al. 2024, The Well, NeurIPS 37, arXiv 2412.00568",
+    ),
+)  # fmt: skip

@@ -6,6 +6,7 @@ from stages import (
     design,
     ensemble,
     evaluate,
+    evaluate_closure,
     evaluate_operator,
     generate,
     ingest,
@@ -58,6 +59,7 @@ OPERATOR: dict[str, Stage] = _named(
 
 CLOSURE: dict[str, Stage] = _named(
     conditions.STAGE,
+    evaluate_closure.STAGE,
 )
 
 STAGES: dict[str, Stage] = {**SURROGATE, **OPERATOR, **CLOSURE}

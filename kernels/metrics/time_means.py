@@ -42,7 +42,7 @@ def correlation_time(series: np.ndarray) -> float:
 
 
 def time_mean(series: np.ndarray) -> Mean:
-    """Mean over a stationary run of evenly spaced values (n,), with error sqrt(2 tau / n) times the deviation.
+    """Mean over a stationary run of evenly spaced values (n,); its error is sqrt(2 tau / n) deviations.
 
     See `correlation_time`; n / 2 tau values are independent, one at least. A run of one value has no error
     (NaN). Raises InputError where it has none, or one that is not a number.
@@ -50,8 +50,8 @@ def time_mean(series: np.ndarray) -> Mean:
     series = np.asarray(series, dtype=np.float64)
     if series.ndim != 1 or not series.size or not np.isfinite(series).all():
         raise InputError(
-            f"a mean over time of values of shape {series.shape}, not all finite or none: expected one series "
-            "of finite values; end it where the run died"
+            f"a mean over time of values of shape {series.shape}, not all finite or none: expected one "
+            "series of finite values; end it where the run died"
         )
     if series.size == 1:
         return Mean(float(series[0]), float("nan"), 1.0)

@@ -11,11 +11,12 @@ from pipelines.operator_config import OperatorConfig
 from stages.ragged import concat, take
 from stages.registry import CLOSURE, STAGES, SURROGATE
 from stages.variables import VARIABLES
+from tests.stages.closure_sets import closed, forecast, moments
 
 CUT = [name for name, stage in STAGES.items() if stage.split_over and name not in ("ingest", "ingest_arrays")]
 
 LAZY = ["common_mesh", "morph", "reduce", "evaluate", "split", "normalise", "train_operator", "ensemble"]
-LAZY += ["predict_operator", "evaluate_operator"]
+LAZY += ["predict_operator", "evaluate_operator", "evaluate_closure"]
 
 FEEDS = {
     "simulate": {"design": "design"},
@@ -32,6 +33,11 @@ FEEDS = {
     "ensemble": {"data": "generate", "split": "split", "members.0": "train_operator"},
     "predict_operator": {"data": "generate", "split": "split", "model": "ensemble"},
     "evaluate_operator": {"data": "generate", "split": "split", "predictions.mgno.0": "predict_operator"},
+    "evaluate_closure": {
+        "truth": "made-up moments",
+        "long.bingham": "made-up runs",
+        "short.bingham": "forecasts",
+    },
 }
 """Stage -> its inputs in the smallest shipped pipelines."""
 
@@ -45,13 +51,20 @@ def config_of(name: str):
     return load_config("operator_small", OperatorConfig).section(label)
 
 
+def made_up() -> dict[str, xr.Dataset]:
+    """Moments, long runs and forecasts that took no simulation."""
+    truth = moments(seeds=(5, 6), n=8)
+    runs, short = closed(truth, 1.1), forecast(truth, (12.0,), 4.0)
+    return {"made-up moments": truth, "made-up runs": runs, "forecasts": short}
+
+
 @pytest.fixture(scope="module")
 def runs() -> dict[str, tuple[dict[str, xr.Dataset], xr.Dataset]]:
     """Inputs and output of every stage of the smallest shipped pipelines; what reads files, and reports, have
     their own tests.
     """
     fields = load_config("operator_small", OperatorConfig).section("design")
-    made, done = {"design of fields": STAGES["design"](fields)}, {}
+    made, done = {"design of fields": STAGES["design"](fields), **made_up()}, {}
     for name in ("design", "conditions", *FEEDS):
         inputs = {key: made[source] for key, source in FEEDS.get(name, {}).items()}
         before = {key: value.copy(deep=True) for key, value in inputs.items()}

@@ -70,7 +70,7 @@ def test_the_distance_of_distributions_is_scipys(n, m):
 
 
 def test_values_of_a_dead_run_have_no_distribution():
-    with pytest.raises(InputError, match="2 and 3 values, not all finite.*leave runs out that have died"):
+    with pytest.raises(InputError, match=r"2 and 3 values, not all finite.*leave runs out that have died"):
         wasserstein(np.array([1.0, np.nan]), np.ones(3))
 
 
@@ -103,7 +103,7 @@ def test_distances_of_spectra_stop_below_two_thirds_of_nyquist():
     other[4:] = 77.0
     other[0] = -5.0  # the mean flow, which is zero by definition of the model, does not count
     assert log_spectrum_error(truth, other, resolved(12)) == pytest.approx(1.0)
-    assert spectral_rmse(truth, truth + [9, 1, 2, 2, 9, 9], 3) == pytest.approx(np.sqrt(3.0))
+    assert spectral_rmse(truth, truth + np.array([9, 1, 2, 2, 9, 9]), 3) == pytest.approx(np.sqrt(3.0))
     assert np.isnan(log_spectrum_error(0.0 * truth, truth, 3))
     with pytest.raises(InputError, match="spectra of 6 and 3 shells compared up to shell 3"):
         spectral_rmse(truth, truth[:3], 3)
