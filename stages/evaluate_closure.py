@@ -270,8 +270,8 @@ class _Made:
             "series_order": (("closure", "sample", "time"), self.series[0], "mean order parameter"),
             "series_speed": (("closure", "sample", "time"), self.series[1], "root-mean-square velocity"),
             "sample_condition": (("sample",), np.array([c for _, c in self.samples]), "its condition"),
-            "alpha": (("condition",), np.array([*(p.alpha for p in points), np.nan]), "activity"),
-            "zeta": (("condition",), np.array([*(p.zeta for p in points), np.nan]), "alignment"),
+            "condition_alpha": (("condition",), np.array([*(p.alpha for p in points), np.nan]), "activity"),
+            "condition_zeta": (("condition",), np.array([*(p.zeta for p in points), np.nan]), "alignment"),
         }
         coords = {
             "condition": self.conditions, "closure": self.closures, "metric": list(METRICS),

@@ -8,7 +8,7 @@ from kernels.errors import InputError
 from stages.evaluate_closure import STAGE, EvaluateClosureConfig, summary, table
 from tests.stages.closure_sets import closed, dies, forecast, moments
 
-CONFIG = EvaluateClosureConfig(untrained=("quadratic", "quadratic_symmetric"), bins=8, leads=(1.0, 4.0))
+CONFIG = EvaluateClosureConfig(untrained=("quadratic", "natural"), bins=8, leads=(1.0, 4.0))
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +145,7 @@ def test_a_forecast_that_turns_away_decorrelates_when_its_angle_says(metrics, tr
 
 def test_a_priori_errors_are_those_of_the_formula(metrics, truth):
     # the truth was made with z_4 = z_2^2 / c; Doi's rule puts |z_2|^2 / c in the place of c beside it
-    assert score(metrics, "quadratic_symmetric", "apriori_nmse") < 1e-28
+    assert score(metrics, "natural", "apriori_nmse") < 1e-28
     late = truth.isel(sample=slice(1, None)).sel(time=slice(10.0, None)).isel(time=slice(None))
     c = late["concentration"]
     z2 = 2.0 * late["D_xx"] - c + 2j * late["D_xy"]
