@@ -12,6 +12,13 @@ _FAMILIES = {
     "bingham": "kernels.closures.bingham.planar:Bingham",
     "quadratic": "kernels.closures.quadratic:Quadratic",
     "natural": "kernels.closures.natural:Natural",
+    "quadratic_symmetric": "kernels.closures.quadratic:SymmetricQuadratic",
+    "local": "kernels.closures.neural.pointwise:Local",
+    "strain": "kernels.closures.neural.pointwise:Strain",
+    "gradient": "kernels.closures.neural.gradient:Gradient",
+    "cnn": "kernels.closures.neural.neighbours:Cnn",
+    "fno": "kernels.closures.neural.neighbours:Fno",
+    "paper": "kernels.closures.neural.paper:Paper",
 }
 
 

@@ -37,7 +37,7 @@ class Fno(Operator):
         self._check(settings)
         self.modes = settings.modes
         channels = signature.outputs * int(np.prod([len(signature.out_grid[i]) for i in self._extra]))
-        self.network = _library()(
+        self.network = library()(
             n_modes=(settings.modes,) * len(self._axes),
             in_channels=signature.inputs + signature.parameters + len(self._axes),
             out_channels=channels,
@@ -121,7 +121,8 @@ def _further_axes(signature: Signature, axes: tuple[str, ...]) -> tuple[int, ...
     )
 
 
-def _library() -> Any:
+def library() -> Any:
+    """The class FNO of neuraloperator, imported without a message of what it imports."""
     # the library imports a tracker of experiments, which would otherwise report its own errors to its makers
     before = os.environ.get("WANDB_ERROR_REPORTING")
     os.environ["WANDB_ERROR_REPORTING"] = "false"

@@ -8,26 +8,26 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from kernels.errors import InputError
-from kernels.operators.base import Operator
 
 NAME = "checkpoint.pt"
 LAST_GOOD = "last_good_weights.pt"
 
 
-def tensors_of(operator: Operator) -> dict[str, torch.Tensor]:
+def tensors_of(operator: nn.Module) -> dict[str, torch.Tensor]:
     """All tensors of an operator by name, as they lie; what a library keeps beside them is left out."""
     state = operator.state_dict()
     return {str(n): t.detach() for n, t in state.items() if isinstance(t, torch.Tensor)}
 
 
-def copied(operator: Operator) -> dict[str, torch.Tensor]:
+def copied(operator: nn.Module) -> dict[str, torch.Tensor]:
     """Copies of all tensors of an operator, in memory of the host."""
     return {name: one.to("cpu", copy=True) for name, one in tensors_of(operator).items()}
 
 
-def put_back(operator: Operator, state: dict[str, torch.Tensor]) -> None:
+def put_back(operator: nn.Module, state: dict[str, torch.Tensor]) -> None:
     """Copy tensors into an operator of the same architecture."""
     own = tensors_of(operator)
     with torch.no_grad():

@@ -127,8 +127,8 @@ def test_nothing_is_called_and_nothing_is_said_on_import():
         "import os, socket\n"
         "def refuse(*a): raise SystemExit(f'connects to {a[1:]}')\n"
         "socket.socket.connect = refuse\n"
-        "from kernels.operators.fno import _library\n"
-        "_library()\n"
+        "from kernels.operators.fno import library\n"
+        "library()\n"
         "assert 'WANDB_ERROR_REPORTING' not in os.environ\n"
     )
     found = subprocess.run(

@@ -1,0 +1,1 @@
+"""Learned closures: frame-indifferent and realizable by how they are built."""

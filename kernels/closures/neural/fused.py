@@ -1,0 +1,170 @@
+"""Pointwise learned closures in one pass over the points: no field in between is written to memory.
+
+Points are taken in blocks that stay in the first cache, and every loop runs along a block, so that all of it
+vectorises; on 4096 points this takes a tenth of the time of torch, whose operators write each layer out.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numba import njit
+from torch import Tensor
+
+from kernels.closures.base import Moments
+from kernels.closures.bingham import planar
+from kernels.closures.neural import disc
+from kernels.closures.physics import Physics
+
+if TYPE_CHECKING:
+    from kernels.closures.neural.pointwise import Neural
+
+BLOCK = 64
+MAP = planar.MAP
+_FAST = {"contract", "reassoc", "nsz", "arcp"}
+
+
+def serves(closure: "Neural", moments: Moments, physics: Physics) -> bool:
+    """Whether the kernel does this: a pointwise family in float64 on a processor, one physics for all points
+    or one for each of the leading fields."""
+    if closure.family not in ("local", "strain") or moments.z2.dtype != torch.complex128:
+        return False
+    if moments.z2.device.type != "cpu" or moments.c.dtype != torch.float64:
+        return False
+    shape = torch.broadcast_shapes(*(_shape(getattr(physics, n)) for n in closure.settings.parameters), ())
+    return all(n == 1 for n in shape) or (
+        len(shape) == moments.z2.dim() >= 3 and shape[-2:] == (1, 1) and shape[:-2] == moments.z2.shape[:-2]
+    )
+
+
+def _shape(number: Any) -> tuple[int, ...]:
+    return tuple(getattr(number, "shape", ()))
+
+
+def fourth_moment(closure: "Neural", moments: Moments, physics: Physics) -> Tensor:
+    """z_4 as `closure.forward` gives it, to rounding."""
+    z2 = moments.z2.detach()
+    names = closure.settings.parameters
+    numbers = [torch.as_tensor(getattr(physics, n), dtype=torch.float64).detach() for n in names]
+    numbers = list(torch.broadcast_tensors(*numbers)) if numbers else []
+    runs = numbers[0].numel() if numbers else 1
+    given = torch.stack([one.reshape(-1) for one in numbers], dim=1) if numbers else torch.empty(1, 0)
+    scaled = (
+        ((given.double() - closure.mean[-len(names) :]) / closure.scale[-len(names) :]) if names else given
+    )
+    weights = [w.detach() for w in closure.network.weights]
+    biases = [b.detach() for b in closure.network.biases]
+    fields = closure.invariants
+    first = weights[0][:, :fields] / closure.scale[:fields]
+    start = biases[0] - first @ closure.mean[:fields] + scaled.double() @ weights[0][:, fields:].T
+    width, depth = len(start[0]), len(weights) - 1
+    inner = torch.stack(weights[1:-1]) if depth > 1 else torch.empty(0, width, width, dtype=torch.float64)
+    inner_bias = torch.stack(biases[1:-1]) if depth > 1 else torch.empty(0, width, dtype=torch.float64)
+    out = torch.empty(runs, z2.numel() // runs, 2, dtype=torch.float64)
+    series = planar.series(disc.TOLERANCE).coefficients if closure.settings.base == "bingham" else np.empty(0)
+    _closed(
+        _flat(moments.c.detach().expand(z2.shape), runs), _pairs(z2, runs),
+        _pairs(moments.strain.detach().expand(z2.shape), runs) if fields == 3 else out.numpy(),
+        first.numpy(), start.numpy(), inner.numpy(), inner_bias.numpy(),
+        (weights[-1] / closure.term_scale[:, None]).numpy(), (biases[-1] / closure.term_scale).numpy(),
+        series, out.numpy(),
+    )  # fmt: skip
+    return torch.view_as_complex(out).reshape(z2.shape)
+
+
+def _flat(values: Tensor, runs: int) -> np.ndarray:
+    found: np.ndarray = values.contiguous().reshape(runs, -1).numpy()
+    return found
+
+
+def _pairs(values: Tensor, runs: int) -> np.ndarray:
+    plain = values.resolve_conj().resolve_neg().contiguous()
+    found: np.ndarray = torch.view_as_real(plain).reshape(runs, -1, 2).numpy()
+    return found
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)
+def _closed(c, z2, e, first, start, inner, inner_bias, last, last_bias, series, out):
+    width, depth, terms = first.shape[0], inner.shape[0], last.shape[0]
+    strain = first.shape[1] == 3
+    x = np.empty((4, BLOCK))
+    frame = np.empty((4, BLOCK))
+    a, b = np.empty((width, BLOCK)), np.empty((width, BLOCK))
+    y = np.empty((3, BLOCK))
+    for run in range(c.shape[0]):
+        for begin in range(0, c.shape[1], BLOCK):
+            count = min(BLOCK, c.shape[1] - begin)
+            for i in range(count):
+                at = 1.0 / c[run, begin + i]
+                frame[0, i], frame[1, i] = z2[run, begin + i, 0] * at, z2[run, begin + i, 1] * at
+                frame[2, i] = e[run, begin + i, 0] if strain else 0.0
+                frame[3, i] = e[run, begin + i, 1] if strain else 0.0
+            for i in range(count, BLOCK):
+                frame[0, i], frame[1, i], frame[2, i], frame[3, i] = 0.0, 0.0, 0.0, 0.0
+            for i in range(BLOCK):
+                x[0, i] = frame[0, i] ** 2 + frame[1, i] ** 2
+                x[1, i] = frame[2, i] ** 2 + frame[3, i] ** 2
+                x[2, i] = frame[0, i] * frame[2, i] + frame[1, i] * frame[3, i]
+            _layer(x, first.shape[1], first, start[run], a)
+            _activate(a)
+            for k in range(depth):
+                _layer(a, width, inner[k], inner_bias[k], b)
+                _activate(b)
+                a, b = b, a
+            _layer(a, width, last, last_bias, y)
+            if terms == 1:
+                y[1, :] = 0.0
+                y[2, :] = 0.0
+            _placed(frame, x, y, series, out[run], c[run], begin, count)
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)
+def _layer(x, inputs, weight, bias, y):
+    for j in range(weight.shape[0]):
+        for i in range(BLOCK):
+            y[j, i] = bias[j]
+        for k in range(inputs):
+            w = weight[j, k]
+            for i in range(BLOCK):
+                y[j, i] += w * x[k, i]
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)
+def _activate(y):
+    for j in range(y.shape[0]):
+        for i in range(BLOCK):
+            y[j, i] = y[j, i] / np.sqrt(1.0 + y[j, i] * y[j, i])
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)
+def _placed(frame, x, y, series, out, c, begin, count):
+    """Terms, disc and moment of a block of points."""
+    h, before, v = np.zeros(BLOCK), np.zeros(BLOCK), np.empty((2, BLOCK))
+    t, rest = np.empty(BLOCK), np.empty(BLOCK)
+    for i in range(BLOCK):
+        rest[i] = max(1.0 - x[0, i], 0.0)
+        t[i] = 1.0 - (2.0 + 2.0 * MAP) * rest[i] / (MAP + rest[i])
+    for k in range(len(series) - 1, 0, -1):
+        for i in range(BLOCK):
+            new = series[k] - before[i] + 2.0 * t[i] * h[i]
+            before[i] = h[i]
+            h[i] = new
+    if len(series) > 0:
+        for i in range(BLOCK):
+            h[i] = (series[0] - before[i] + t[i] * h[i]) * rest[i] - 1.0
+    for i in range(BLOCK):
+        qr, qi, er, ei = frame[0, i], frame[1, i], frame[2, i], frame[3, i]
+        sr, si = qr * qr - qi * qi, 2.0 * qr * qi
+        vr = y[0, i] * sr + y[1, i] * (qr * er - qi * ei) + y[2, i] * (er * er - ei * ei)
+        vi = y[0, i] * si + y[1, i] * (qr * ei + qi * er) + y[2, i] * 2.0 * er * ei
+        size = 1.0 / np.sqrt(1.0 + vr * vr + vi * vi)
+        vr, vi = vr * size, vi * size
+        ar, ai = h[i] * sr, h[i] * si
+        dr, di = 1.0 + ar * vr + ai * vi, ar * vi - ai * vr
+        nr, ni, scale = ar + vr, ai + vi, 1.0 / (dr * dr + di * di)
+        wr, wi = (nr * dr + ni * di) * scale, (ni * dr - nr * di) * scale
+        v[0, i] = sr + (1.0 - x[0, i]) * wr
+        v[1, i] = si + (1.0 - x[0, i]) * wi
+    for i in range(count):
+        out[begin + i, 0] = c[begin + i] * v[0, i]
+        out[begin + i, 1] = c[begin + i] * v[1, i]

@@ -1,0 +1,1 @@
+"""Training of closures: on moments a priori, through the coarse model a posteriori."""
