@@ -1,5 +1,6 @@
 """Rates of change of the coarse model of an active suspension, from the coefficients of its fields."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,8 @@ from kernels.fields.periodic import Flow, PeriodicSquare
 
 FULL = 12
 """Stokes solves where no strain rate is at hand to start from; the error falls by 20 with each."""
-_EXTRAPOLATION = ((1.0,), (2.0, -1.0), (3.0, -3.0, 1.0))
+_MOST = 0.2
+"""Largest factor by which an error of the strain rate grows or falls from step to step by extrapolation."""
 
 
 class Multipliers:
@@ -31,7 +33,11 @@ class Multipliers:
         inverse = torch.where(square > 0.0, 1.0 / square.clamp(min=1e-300), 0.0)
         self.kept, self.square = put(grid.kept), square
         cross, along = 2.0 * kx * ky * inverse, (ky**2 - kx**2) * inverse
-        self.curl = torch.stack((cross, along)) * self.kept
+        # complex, since a product of a real and a complex tensor copies the real one
+        self._planes = [
+            part.expand(square.shape) for part in (kx, ky, ky * inverse, -kx * inverse, cross, along)
+        ]
+        self.curl = torch.stack((cross, along)) * self.kept + 0j
         self.slopes = torch.stack([torch.ones_like(square) + 0j, 1j * kx + 0.0 * ky, 1j * ky + 0.0 * kx])[
             :, None
         ]
@@ -39,9 +45,13 @@ class Multipliers:
         self.flow = torch.stack(
             [-0.5 * cross + 0j, -0.5 * along + 0j, 1j * ky * inverse, -1j * kx * inverse, one]
         )
-        self.strain = self.flow[:2].real.contiguous()
-        self.rates = self.kept.to(torch.float64).repeat(3, 1, 1)
+        self.strain = self.flow[:2].contiguous()
+        self.rates = self.kept.repeat(3, 1, 1) + 0j
         self.rates[0, 0, 0] = 0.0  # the mean of c does not change
+
+    def planes(self) -> list[Tensor]:
+        """kx, ky, ky / k^2, -kx / k^2, cross and along, real; all but the derivatives filtered."""
+        return [*self._planes[:2], *(part * self.kept for part in self._planes[2:])]
 
 
 @dataclass(frozen=True)
@@ -79,8 +89,10 @@ class Rates:
 
     The strain rate is in the stress itself, sigma = sigma_0 + beta / 4 (conj(e) z_4 + g e): e = P sigma(e) is
     solved by Chebyshev iteration (Golub and Varga, Numer. Math. 3, 1961), since I - P beta / 4 (...) has its
-    spectrum in [1, 1 + beta max c / 4] where z_4 is realizable. It starts from strain rates of steps before,
-    extrapolated. uniform: c (B, 1, 1) where it is constant in space; v is then (B, 2, ...), of z_2 alone.
+    spectrum in [1, 1 + beta max c / 4] where z_4 is realizable. It starts from three strain rates of steps
+    before, extrapolated to second order, closures that look at the strain rate from two to first; until there
+    are three, or for one-step methods, from the last. iterations None: see `_enough`.
+    uniform: c (B, 1, 1) where it is constant in space; v is then (B, 2, ...), of z_2 alone.
     """
 
     def __init__(
@@ -90,15 +102,16 @@ class Rates:
         multipliers: Multipliers,
         physics: Physics,
         largest: Tensor,
-        iterations: int,
+        iterations: int | None,
         uniform: Tensor | None = None,
         extrapolate: bool = True,
     ) -> None:
         self.closure, self.grid, self.m, self.physics = closure, grid, multipliers, physics
-        self.iterations, self.uniform, self.extrapolate = iterations, uniform, extrapolate
+        width = _value(physics.beta) * largest / 4.0
+        self.iterations = iterations or (_enough(float(width.max())) if extrapolate else 7)
+        self.uniform, self.extrapolate, self._largest = uniform, extrapolate, largest
         self.history: list[Tensor] = []
-        self._largest = largest
-        self._chebyshev = _coefficients(_value(physics.beta) * largest / 4.0, FULL)
+        self.chebyshev = _coefficients(width, FULL)
         self._shape, self._half = (grid.points, grid.points), multipliers.square.shape
 
     def taken(self, keep: Tensor, physics: Physics) -> "Rates":
@@ -123,7 +136,7 @@ class Rates:
         second = space - 4.0 * self.physics.rotary
         parts = [second, second] if self.uniform is not None else [space, second, second]
         shape = torch.broadcast_shapes((1, *self._half), *(part.shape for part in parts))
-        return torch.stack([part.expand(shape) for part in parts], dim=1)
+        return torch.stack([part.expand(shape) for part in parts], dim=1) + 0j
 
     def __call__(self, v: Tensor) -> Tensor:
         """The rates without those of `linear`."""
@@ -154,36 +167,35 @@ class Rates:
         return self.split(torch.fft.irfft2(v, s=self._shape))
 
     def _known(self, c: Tensor, z2: Tensor) -> Known:
-        known = self.look(c, z2)
-        self.history = [*self.history, known.flow.strain][-3:]
+        known = self._next(c, z2)
+        self.history = [*self.history, known.flow.strain][-3 if self.extrapolate else -1 :]
         return known
 
-    def look(self, c: Tensor, z2: Tensor) -> Known:
-        """The flow of c and z_2 as the next step will find it."""
-        if not self.history:
-            return self.solve(c, z2, torch.zeros_like(z2))
-        if not self.extrapolate:
-            return self.solve(c, z2, self.history[-1], self.iterations)
-        weights = _EXTRAPOLATION[len(self.history) - 1]
-        guess = weights[0] * self.history[-1]
-        for weight, e in zip(weights[1:], self.history[-2::-1], strict=True):
-            guess = guess + weight * e
-        ready = len(self.history) == 3
-        return self.solve(c, z2, guess, self.iterations if ready else FULL, not ready)
+    def _next(self, c: Tensor, z2: Tensor) -> Known:
+        if len(self.history) == 3:
+            e1, e2, e3 = self.history[::-1]
+            seen = 2.0 * e1 - e2
+            return self.solve(c, z2, 3.0 * (e1 - e2) + e3, self.iterations, seen)
+        guess = self.history[-1] if self.history else torch.zeros_like(z2)
+        return self.solve(c, z2, guess, FULL if self.extrapolate or not self.history else self.iterations)
 
-    def solve(self, c: Tensor, z2: Tensor, e: Tensor, count: int = FULL, refresh: bool = True) -> Known:
-        """The flow of c and z_2 by `count` Stokes solves from the strain rate e; z_4 of closures that look at
-        the strain rate is computed with each where refresh is set, else once."""
+    def exact(self, c: Tensor, z2: Tensor) -> Known:
+        """The flow of c and z_2 solved to rounding."""
+        return self.solve(c, z2, self.history[-1] if self.history else torch.zeros_like(z2))
+
+    def solve(self, c: Tensor, z2: Tensor, e: Tensor, count: int = FULL, seen: Tensor | None = None) -> Known:
+        """The flow of c and z_2 by `count` Stokes solves from the strain rate e. Closures that look at the
+        strain rate are shown `seen`, or the latest before every solve where it is None."""
         change = None
         for k in range(count):
-            if k == 0 or (refresh and self.closure.strain_aware):
-                z4, g, known, conjugate, along = self._stress(c, z2, e)
+            if k == 0 or (seen is None and self.closure.strain_aware):
+                z4, g, known, conjugate, along = self._stress(c, z2, e if seen is None else seen)
             sigma = known + e.conj() * conjugate + e * along
             w = self._vorticity(sigma)
             if k == count - 1:
                 break
             r = _joined(torch.fft.irfft2(w[:, None] * self.m.strain, s=self._shape)) - e
-            p, q = self._chebyshev[k]
+            p, q = self.chebyshev[k]
             change = q * r if change is None else p * change + q * r
             e = e + change
         parts = torch.fft.irfft2(w[:, None] * self.m.flow, s=self._shape)
@@ -192,12 +204,15 @@ class Rates:
 
     def _stress(self, c: Tensor, z2: Tensor, e: Tensor) -> tuple[Tensor, ...]:
         """z_4, g, and sigma = known + conj(e) conjugate + e along."""
-        p, moments = self.physics, Moments(c, z2, e, self.grid)
-        z4 = self.closure(moments, p)
-        g = self.closure.isotropic(moments)
+        p, (z4, g) = self.physics, self.close(c, z2, e)
         turned = (p.alpha - p.beta * p.zeta * c) * 0.5 + (p.beta * p.zeta / 4.0) * g
         known = turned * z2 + (p.beta * p.zeta / 4.0) * (z2.conj() * z4)
         return z4, g, known, (p.beta / 4.0) * z4, (p.beta / 4.0) * g
+
+    def close(self, c: Tensor, z2: Tensor, e: Tensor) -> tuple[Tensor, Tensor]:
+        """z_4 and g of the closure."""
+        moments = Moments(c, z2, e, self.grid)
+        return self.closure(moments, self.physics), self.closure.isotropic(moments)
 
     def _vorticity(self, sigma: Tensor) -> Tensor:
         planes = torch.fft.rfft2(torch.stack((sigma.real, sigma.imag), dim=1))
@@ -210,6 +225,15 @@ def _value(number: Any) -> Any:
 
 def _joined(parts: Tensor) -> Tensor:
     return torch.complex(parts[:, 0], parts[:, 1])
+
+
+def _enough(width: float) -> int:
+    """Solves after which an error of three strain rates e, amplified by at most 7 in 3 e_1 - 3 e_2 + e_3, has
+    fallen to `_MOST`: the polynomial's 1 / T(1 + 2 / width), and the last solve's width."""
+    rate, count = math.acosh(1.0 + 2.0 / max(width, 1e-12)), 1
+    while 7.0 * width / math.cosh((count - 1) * rate) > _MOST and count < FULL:
+        count += 1
+    return max(count, 2)
 
 
 def _coefficients(width: Any, count: int) -> list[tuple[Any, Any]]:

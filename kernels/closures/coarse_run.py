@@ -11,6 +11,7 @@ from torch import Tensor
 
 from kernels.closures import harmonics
 from kernels.closures.coarse_checks import check_step, stable_step, taken
+from kernels.closures.coarse_fast import FastSteps
 from kernels.closures.coarse_rates import Known, Rates
 from kernels.closures.physics import Physics
 from kernels.errors import InputError
@@ -57,10 +58,19 @@ class _Batch:
     stepper: Any
     state: tuple[Tensor, ...]
     physics: Physics
+    fast: FastSteps | None = None
     sound: Tensor = field(init=False)
 
     def __post_init__(self) -> None:
         self.sound = self.state[0]
+
+    def move(self, compiled: bool) -> None:
+        """A step of all."""
+        if compiled and len(self.state) == len(self.rates.history) == 3 and self.sound.device.type == "cpu":
+            self.fast = self.fast or FastSteps(self.rates, self.stepper, len(self.numbers))
+            self.state = self.fast.advance(self.state)
+        else:
+            self.state = advance(self.rates, self.stepper, self.state)
 
 
 def advance(rates: Rates, stepper: Any, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -99,7 +109,7 @@ def stream(
                 start = clock.perf_counter()
                 part = min(LOOKED - done % LOOKED, count - done)
                 for _ in range(part):
-                    batch.state = advance(batch.rates, batch.stepper, batch.state)
+                    batch.move(model.compiled)
                 done += part
                 spent += clock.perf_counter() - start
                 _look(model, batch, ceiling, out, done * model.time_step)
@@ -142,7 +152,7 @@ def _look(model: "Coarse", batch: _Batch, ceiling: Tensor, out: Run, time: float
         batch.numbers, batch.state = batch.numbers[fine], tuple(part[fine] for part in batch.state)
         batch.physics = taken(batch.physics, fine)
         batch.rates = batch.rates.taken(fine, batch.physics)
-        batch.stepper = model.method.of(batch.rates.linear(), model.time_step)
+        batch.stepper, batch.fast = model.method.of(batch.rates.linear(), model.time_step), None
     batch.sound = batch.state[0]
     out.survived_until[batch.numbers] = time
 
@@ -154,7 +164,7 @@ def _record(
     alive[batch.numbers] = True
     if not len(batch.numbers):
         return
-    known = batch.rates.look(*batch.rates.fields(batch.state[0]))
+    known = batch.rates.exact(*batch.rates.fields(batch.state[0]))
     c, z2, at = known.c, known.z2, batch.numbers
     slack = ROUNDING * c
     out_of = (c <= 0.0) | (z2.abs() > c + slack) | (harmonics.excess(c, z2, known.z4) > slack)
