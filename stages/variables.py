@@ -278,6 +278,12 @@ _ALL = (
     _number("rotary", "rotary diffusion"),
     _number("translational", "translational diffusion"),
     Variable("run_seed", ("sample",), "int64", "1", "from which the initial state was drawn"),
+    Variable("angular_modes", ("sample",), "int64", "1", "even angular modes of a run, that of c among them"),
+    Variable("run_seconds", ("sample",), "float64", "s", "time that a run took"),
+    Variable(
+        "source", ("sample",), "str", "1", "kinetic run whose frame a run of the coarse model starts from"
+    ),
+    Variable("start", ("sample",), "float64", "1", "time of that frame"),
     Variable("warning", ("sample",), "str", "1", "what to know before a run is used, empty where nothing"),
     Variable("harmonic_re", _HARMONICS, "float64", "1", "Re int exp(i m theta) psi dtheta", gaps=True),
     Variable("harmonic_im", _HARMONICS, "float64", "1", "Im int exp(i m theta) psi dtheta", gaps=True),
