@@ -11,6 +11,7 @@ from stages import (
     generate,
     ingest,
     ingest_arrays,
+    moments,
     morph,
     normalise,
     predict,
@@ -19,6 +20,7 @@ from stages import (
     report,
     report_operator,
     simulate,
+    simulate_kinetic,
     split,
     train_gp,
     train_operator,
@@ -59,6 +61,8 @@ OPERATOR: dict[str, Stage] = _named(
 
 CLOSURE: dict[str, Stage] = _named(
     conditions.STAGE,
+    simulate_kinetic.STAGE,
+    moments.STAGE,
     evaluate_closure.STAGE,
 )
 
