@@ -40,8 +40,7 @@ def contract(second: Field, tensor: Field, tolerance: float = TOLERANCE) -> Fiel
     zero. tolerance: of the components of S / c.
     """
     if not (isinstance(second, Tensor) and isinstance(tensor, Tensor)):
-        given = (torch.tensor(np.array(x, dtype=np.float64)) for x in (second, tensor))
-        return contract(*given, tolerance).numpy()
+        return contract(_copied(second), _copied(tensor), tolerance).numpy()
     for name, x in (("second moment", second), ("tensor", tensor)):
         if x.shape[-2:] != (3, 3):
             raise InputError(f"the {name} has the shape {tuple(x.shape)}, expected (..., 3, 3)")
@@ -57,8 +56,7 @@ def fourth_moment(mu1: Field, mu2: Field, tolerance: float = TOLERANCE) -> tuple
     Takes the eigenvalues mu1 >= mu2 >= mu3 = 1 - mu1 - mu2 >= 0; raises InputError for others.
     """
     if not isinstance(mu1, Tensor):
-        given = (torch.tensor(np.array(x, dtype=np.float64)) for x in (mu1, mu2))
-        return tuple(x.numpy() for x in fourth_moment(*given, tolerance))
+        return tuple(x.numpy() for x in fourth_moment(_copied(mu1), _copied(mu2), tolerance))
     mu1, mu2 = torch.broadcast_tensors(mu1, mu2)
     mu3 = 1.0 - mu1 - mu2
     if not bool(((mu1 - mu2 > -1e-13) & (mu2 - mu3 > -1e-13) & (mu3 > -1e-13)).all()):
@@ -79,6 +77,10 @@ def mixed_moments(mu: Tensor, tolerance: float = TOLERANCE) -> Tensor:
         _outer(torch.where(near[..., None], away, mu), outer),
     )
     return torch.stack([mu2 * mu3, mu1 * mu3, mu1 * mu2], -1) * factors
+
+
+def _copied(array: Any) -> Tensor:
+    return torch.tensor(np.array(array, dtype=np.float64))
 
 
 def outer_point(v: Field, w2: Field) -> tuple[Field, Field]:

@@ -11,6 +11,7 @@ gap mu_i - mu_j and a - b an odd one, so for a small gap both are taken from der
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,7 +25,7 @@ class Contraction(torch.autograd.Function):
     S_2233, S_1133, S_1122 (..., 3), differentiable."""
 
     @staticmethod
-    def forward(ctx, second: Tensor, tensor: Tensor, mixed: Callable[[Tensor], Tensor]) -> Tensor:
+    def forward(ctx: Any, second: Tensor, tensor: Tensor, mixed: Callable[[Tensor], Tensor]) -> Tensor:
         """S:A."""
         mu, axes = torch.linalg.eigh(second)
         mu, axes = mu.flip(-1).clamp(min=0.0), axes.flip(-1)
@@ -35,7 +36,7 @@ class Contraction(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         """Gradients with respect to D and A."""
         mu, axes, tensor = ctx.saved_tensors
         weight, a = _into(axes, (gradient + gradient.transpose(-1, -2)) / 2.0), _into(axes, tensor)
