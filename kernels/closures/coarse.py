@@ -88,20 +88,23 @@ class Coarse(nn.Module):
         return stable_step(self.method, known, physics, self.grid.points, self.grid.length)
 
     def forward(
-        self, c: Tensor, z2: Tensor, physics: Physics, steps: int, every: int = 1, segment: int | None = None
-    ) -> tuple[Tensor, Tensor]:
+        self, c: Tensor, z2: Tensor, physics: Physics, steps: int, every: int = 1,
+        segment: int | None = None, stability: bool = True,
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
         """c and z_2 (B, steps / every, n, n) after every, 2 every, ... steps from fields (B, n, n).
 
         Where gradients are asked for, the graph of `segment` steps at a time is held (None: about the root
         of `steps`; 0: of all) and computed again in the backward pass, with the same bits. Raises InputError
-        for fields that are not finite, of another grid or with c <= 0, and for an unstable time step.
+        for fields that are not finite, of another grid or with c <= 0, and, unless `stability` is left out
+        where fields close to these were looked at, for an unstable time step.
         """
         c, z2 = self._checked(c, z2, physics)
         if steps < 1 or every < 1 or steps % every:
             raise InputError(
                 f"steps is {steps} and every {every}, expected steps to be a multiple of every, from 1"
             )
-        check_step(self.limit(c, z2, physics), self.time_step)
+        if stability:
+            check_step(self.limit(c, z2, physics), self.time_step)
         rates = self.rates(c, z2, physics)
         stepper = self.method.of(rates.linear(), self.time_step)
         length = segment or (steps if segment == 0 else max(1, math.isqrt(steps)))
