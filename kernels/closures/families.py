@@ -12,7 +12,6 @@ _FAMILIES = {
     "bingham": "kernels.closures.bingham.planar:Bingham",
     "quadratic": "kernels.closures.quadratic:Quadratic",
     "natural": "kernels.closures.natural:Natural",
-    "quadratic_symmetric": "kernels.closures.quadratic:SymmetricQuadratic",
     "local": "kernels.closures.neural.pointwise:Local",
     "strain": "kernels.closures.neural.pointwise:Strain",
     "gradient": "kernels.closures.neural.gradient:Gradient",
