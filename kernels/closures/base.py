@@ -27,8 +27,9 @@ class Closure(nn.Module):
     """A rule z_4 = f(c, z_2, e; physics), see `kernels.closures.harmonics`.
 
     Every closure is frame-indifferent, f(c, z_2 e^{2 i phi}, e e^{2 i phi}) = f e^{4 i phi}, and mirrored,
-    f(conj) = conj f, at a point; every one but `quadratic` stays in the disc of moments that a nonnegative
-    psi can have. local: looks at one point. strain_aware: looks at e. What a coarse model needs of S is
+    f(conj) = conj f, at a point. local: looks at one point. strain_aware: looks at e. realizable: S is that
+    of a nonnegative psi, whatever the weights, so f stays in the disc of such moments (`harmonics.excess`).
+    What a coarse model needs of S is
 
         deviator of S:A = (tr A z_2 + conj(a) f + a g) / 4,    a = deviator of A,
 
@@ -38,6 +39,7 @@ class Closure(nn.Module):
 
     local: ClassVar[bool] = True
     strain_aware: ClassVar[bool] = False
+    realizable: ClassVar[bool] = True
 
     @abstractmethod
     def forward(self, moments: Moments, physics: Physics) -> Tensor:

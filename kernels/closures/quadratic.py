@@ -21,6 +21,8 @@ class Quadratic(Closure):
     with the kinetic rates: the natural closure, see `kernels.closures.natural`.
     """
 
+    realizable = False
+
     def forward(self, moments: Moments, physics: Physics) -> Tensor:
         """z_2^2 / c."""
         found: Tensor = moments.z2 * moments.z2 / moments.c

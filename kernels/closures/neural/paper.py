@@ -21,6 +21,7 @@ class Paper(Neural):
 
     family = "paper"
     strain_aware = True
+    realizable = False
     invariants = 3
     terms = 3
     settings: PaperSettings

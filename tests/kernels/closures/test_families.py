@@ -7,6 +7,7 @@ import torch
 from kernels.closures import harmonics
 from kernels.closures.base import Moments
 from kernels.closures.families import build, family, names
+from kernels.closures.neural.settings import FnoSettings
 from kernels.closures.physics import Physics
 from kernels.errors import InputError
 from kernels.fields.periodic import PeriodicSquare
@@ -14,6 +15,19 @@ from kernels.fields.periodic import PeriodicSquare
 _PHYSICS = Physics(alpha=-3.0, zeta=1.0)
 _POINTS = 8
 _ROUNDING = 4e-15  # of sums and products of numbers of order 1
+_SETTINGS = {"fno": FnoSettings(modes=4, width=4, layers=1)}  # others take their defaults on this grid
+_REALIZABLE = [name for name in names() if family(name).realizable]
+
+
+def _built(name):
+    """Weights are all drawn, since some families begin as another closure."""
+    closure = build(name, _SETTINGS.get(name), seed=3)
+    generator = torch.Generator().manual_seed(4)
+    with torch.no_grad():
+        for values in closure.parameters():
+            inputs = values[0].numel() if values.dim() > 1 else 1
+            values.copy_(torch.randn(values.shape, generator=generator, dtype=values.dtype) / inputs**0.5)
+    return closure
 
 
 def _moments(seed, largest=1.0):
@@ -34,13 +48,13 @@ def _as_moments(c, z2, strain):
 
 def _closed(name, moments):
     with torch.no_grad():
-        return build(name, seed=3)(moments, _PHYSICS).numpy()
+        return _built(name)(moments, _PHYSICS).numpy()
 
 
 @pytest.mark.parametrize("name", names())
 def test_shape_and_type(name):
     moments = _moments(1)
-    found = build(name, seed=3)(moments, _PHYSICS)
+    found = _built(name)(moments, _PHYSICS)
     assert found.shape == moments.z2.shape
     assert found.dtype == torch.complex128
     assert torch.isfinite(torch.view_as_real(found)).all()
@@ -62,6 +76,7 @@ def test_commutes_with_a_quarter_turn_and_a_mirror_of_the_box(name):
     fields = [x.numpy() for x in (given.c, given.z2, given.strain)]
     back = (-np.arange(_POINTS)) % _POINTS
     plain = _closed(name, given)
+    close = 1e-6 if name == "fno" else 1e-12  # the library's transforms are of single precision
 
     def turned(field):  # value at (x, y) from that at (y, -x)
         return np.swapaxes(field, -1, -2)[..., back, :]
@@ -69,12 +84,12 @@ def test_commutes_with_a_quarter_turn_and_a_mirror_of_the_box(name):
     quarter = _closed(
         name, _as_moments(*(sign * turned(x) for sign, x in zip((1, -1, -1), fields, strict=True)))
     )
-    np.testing.assert_allclose(quarter, turned(plain), rtol=0.0, atol=1e-12)
+    np.testing.assert_allclose(quarter, turned(plain), rtol=0.0, atol=close)
     mirrored = _closed(name, _as_moments(*(np.conj(x)[..., :, back] for x in fields)))
-    np.testing.assert_allclose(mirrored, np.conj(plain)[..., :, back], rtol=0.0, atol=1e-12)
+    np.testing.assert_allclose(mirrored, np.conj(plain)[..., :, back], rtol=0.0, atol=close)
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", _REALIZABLE)
 def test_realizable_over_the_whole_disc(name):
     for seed in range(5):
         given = _moments(seed)
@@ -87,7 +102,7 @@ def test_realizable_over_the_whole_disc(name):
         assert min(d1111.min(), d1122.min(), d2222.min()) >= -_ROUNDING
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", [*_REALIZABLE, "quadratic"])
 def test_isotropic_and_aligned_limits(name):
     given = _moments(4)
     still = np.zeros_like(given.strain.numpy())
@@ -102,12 +117,11 @@ def test_isotropic_and_aligned_limits(name):
 @pytest.mark.parametrize("name", names())
 def test_gradients(name):
     given = _moments(6, largest=0.98)
-    c, z2, strain = (x[:1, :4, :4].clone().requires_grad_() for x in (given.c, given.z2, given.strain))
-    grid = PeriodicSquare(4, _PHYSICS.length, "torch")
-    closure = build(name, seed=3).requires_grad_(False)
+    c, z2, strain = (x[:1].clone().requires_grad_() for x in (given.c, given.z2, given.strain))
+    closure = _built(name).requires_grad_(False)
 
     def rule(c, z2, strain):
-        return closure(Moments(c, z2, strain, grid), _PHYSICS)
+        return closure(Moments(c, z2, strain, given.grid), _PHYSICS)
 
     assert torch.autograd.gradcheck(rule, (c, z2, strain), fast_mode=True)
 
@@ -119,7 +133,7 @@ def test_gradients_are_finite_at_both_ends(name):
     ends = [torch.zeros_like(given.z2), given.c * given.z2 / given.z2.abs()]
     for end in ends:
         z2 = end.clone().requires_grad_()
-        closed = build(name, seed=3)(Moments(c, z2, given.strain, given.grid), _PHYSICS)
+        closed = _built(name)(Moments(c, z2, given.strain, given.grid), _PHYSICS)
         slopes = torch.autograd.grad(closed.abs().square().sum(), (c, z2))
         assert all(torch.isfinite(torch.view_as_real(x + 0j)).all() for x in slopes)
 
@@ -128,7 +142,7 @@ def test_gradients_are_finite_at_both_ends(name):
 def test_contraction_has_the_harmonics_of_the_closure(name):
     given = _moments(8)
     trace = given.c * 0.3
-    closure = build(name, seed=3)
+    closure = _built(name)
     with torch.no_grad():
         found = closure.contract(given, _PHYSICS, trace, given.strain)
         expected = harmonics.contraction(
@@ -142,9 +156,10 @@ def test_contraction_has_the_harmonics_of_the_closure(name):
 @pytest.mark.parametrize("name", names())
 def test_weights_follow_the_seed_alone(name):
     state = torch.random.get_rng_state()
-    first, again = build(name, seed=3).state_dict(), build(name, seed=3).state_dict()
+    first, again = (build(name, _SETTINGS.get(name), seed=3) for _ in range(2))
     assert torch.equal(state, torch.random.get_rng_state())
-    assert all(torch.equal(first[key], again[key]) for key in first)
+    for one, other in zip(first.parameters(), again.parameters(), strict=True):
+        assert torch.equal(one, other)
 
 
 def test_refusal():
