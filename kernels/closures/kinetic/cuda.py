@@ -1,8 +1,8 @@
-"""CUDA face of the angular stencil and of its adjoint: one thread a point, over the scalar functions of the
-CPU face.
+"""CUDA face of the angular stencil, its implicit form and their adjoints: one thread a point, over the scalar
+functions of the CPU face.
 
-Torch owns all memory; kernels read and write it where it lies and run on torch's current stream. A thread
-goes through the modes of its point and holds three rows, so every row is read once and written once.
+Torch owns all memory; kernels read and write it where it lies and run on torch's current stream. A thread of
+the stencil goes through the modes of its point and holds three rows: all are read once and written once.
 """
 
 from typing import Any
@@ -12,7 +12,7 @@ from numba import cuda
 from torch import Tensor
 
 from kernels import cuda_support
-from kernels.closures.kinetic import _scalar, _scalar_adjoint
+from kernels.closures.kinetic import _cuda_solve, _scalar, _scalar_adjoint
 from kernels.closures.kinetic.stencil import plain
 
 BLOCK = 128
@@ -23,12 +23,26 @@ _TO_STATE = cuda_support.device(_scalar_adjoint.to_state)
 _TO_DRIVE = cuda_support.device(_scalar_adjoint.to_drive)
 _TO_VELOCITY = cuda_support.device(_scalar_adjoint.to_velocity)
 
+_NUMBER = "float64"
 _ROWS, _COMPLEX, _REAL = "complex128[:,::1]", "complex128[::1]", "float64[::1]"
 SIGNATURES = {
     "forward": (_ROWS, _COMPLEX, _REAL, _ROWS),
     "transported": (_ROWS, _COMPLEX, _REAL, _REAL, _REAL, _ROWS, _ROWS, _ROWS),
     "adjoint": (_ROWS, _COMPLEX, _REAL, _ROWS, _ROWS, _COMPLEX, _REAL),
     "transport_adjoint": (_REAL, _REAL, _ROWS, _ROWS, _ROWS, _REAL, _REAL, _ROWS, _ROWS),
+    "solve": (_ROWS, _COMPLEX, _REAL, _NUMBER, _NUMBER, _ROWS, _ROWS),
+    "solve_adjoint": (
+        _ROWS,
+        _COMPLEX,
+        _REAL,
+        _ROWS,
+        _NUMBER,
+        _NUMBER,
+        _ROWS,
+        _ROWS,
+        _COMPLEX,
+        _REAL,
+    ),
 }
 """Types of the arguments of every kernel, so that it can be compiled to PTX without a device."""
 
@@ -113,12 +127,18 @@ KERNELS = {
     "transported": transported_kernel,
     "adjoint": adjoint_kernel,
     "transport_adjoint": transport_adjoint_kernel,
+    "solve": _cuda_solve.solve_kernel,
+    "solve_adjoint": _cuda_solve.solve_adjoint_kernel,
 }
 _compiled: dict[str, Any] = {}
 
 
-def launch(name: str, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> None:
+def launch(
+    name: str, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...], numbers: tuple[float, ...] = ()
+) -> None:
     """Run a kernel of `KERNELS` on flat tensors, see `SIGNATURES`, on the device that they are on.
+
+    Arguments of a kernel are its inputs, numbers and outputs, in this order.
 
     In the CUDA simulator the tensors are those of the CPU. Raises InputError where no kernel can be launched.
     """
@@ -131,11 +151,14 @@ def launch(name: str, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -
     grid = -(-points // BLOCK)
     given = [plain(tensor) for tensor in inputs]  # named: a copy must live until the kernel is queued
     if cuda_support.simulated():
-        _compiled[name][grid, BLOCK](*(tensor.numpy() for tensor in (*given, *outputs)))
+        read, written = ([tensor.numpy() for tensor in tensors] for tensors in (given, outputs))
+        _compiled[name][grid, BLOCK](*read, *numbers, *written)
         return
     with torch.cuda.device(outputs[0].device):
-        views = [cuda.as_cuda_array(tensor, sync=False) for tensor in (*given, *outputs)]
-        _compiled[name][grid, BLOCK, _stream()](*views)
+        read, written = (
+            [cuda.as_cuda_array(tensor, sync=False) for tensor in tensors] for tensors in (given, outputs)
+        )
+        _compiled[name][grid, BLOCK, _stream()](*read, *numbers, *written)
 
 
 def _stream() -> Any:

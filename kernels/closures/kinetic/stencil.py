@@ -5,6 +5,7 @@ backward the adjoint stencil in the same two faces. It gathers, so every run sum
 derivatives are not provided: torch says so when they are asked for.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -21,8 +22,8 @@ def bracket(z: Tensor, t: Tensor, omega: Tensor) -> Tensor:
     omega (...) float64, the vorticity. Returns (J, ...). Raises InputError where shapes, types or devices do
     not fit. Source: the hierarchy in `kernels.closures.harmonics`.
     """
-    _check(z, {"t": t, "omega": omega}, {})
-    out: Tensor = _bracket(*_flat(z, (t, omega)))
+    check(z, {"t": t, "omega": omega}, {})
+    out: Tensor = _bracket(*flat(z, (t, omega)))
     return out.reshape(z.shape)
 
 
@@ -31,17 +32,19 @@ def rate(z: Tensor, t: Tensor, omega: Tensor, u: Tensor, v: Tensor, z_x: Tensor,
 
     u, v (...) float64; z_x, z_y (J, ...) complex128, the derivatives of z. Otherwise as `bracket`.
     """
-    _check(z, {"t": t, "omega": omega, "u": u, "v": v}, {"z_x": z_x, "z_y": z_y})
-    z_flat, t, omega, u, v = _flat(z, (t, omega, u, v))
+    check(z, {"t": t, "omega": omega, "u": u, "v": v}, {"z_x": z_x, "z_y": z_y})
+    z_flat, t, omega, u, v = flat(z, (t, omega, u, v))
     out: Tensor = _rate(z_flat, t, omega, u, v, z_x.reshape(z_flat.shape), z_y.reshape(z_flat.shape))
     return out.reshape(z.shape)
 
 
-def _flat(z: Tensor, fields: tuple[Tensor, ...]) -> list[Tensor]:
+def flat(z: Tensor, fields: tuple[Tensor, ...]) -> list[Tensor]:
+    """z as (J, points), fields as (points,)."""
     return [z.reshape(z.shape[0], -1), *(field.reshape(-1) for field in fields)]
 
 
-def _check(z: Tensor, fields: dict[str, Tensor], modes: dict[str, Tensor]) -> None:
+def check(z: Tensor, fields: dict[str, Tensor], modes: dict[str, Tensor]) -> None:
+    """Raise InputError unless z is (J, ...), `fields` (...) and `modes` (J, ...), of the right types."""
     if z.ndim < 1 or z.shape[0] < 2 or z.dtype != torch.complex128:
         raise InputError(
             f"z has shape {tuple(z.shape)} and type {z.dtype}, expected (J, ...) with at least 2 even modes "
@@ -65,33 +68,39 @@ def plain(tensor: Tensor) -> Tensor:
     return tensor.detach().resolve_conj().resolve_neg().contiguous()
 
 
-def _run(name: str, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> None:
+def run(
+    loop: Callable[..., None],
+    inputs: tuple[Tensor, ...],
+    outputs: tuple[Tensor, ...],
+    numbers: tuple[float, ...] = (),
+) -> None:
+    """Call a loop of the CPU, or the CUDA kernel of its name where the tensors are on a GPU."""
     if outputs[0].is_cuda:
         from kernels.closures.kinetic import cuda
 
-        cuda.launch(name, inputs, outputs)
+        cuda.launch(loop.__name__, inputs, outputs, numbers)
     else:
-        getattr(_stencil_cpu, name)(*(plain(x).numpy() for x in inputs), *(x.numpy() for x in outputs))
+        loop(*(plain(x).numpy() for x in inputs), *numbers, *(x.numpy() for x in outputs))
 
 
 @torch.library.custom_op("pushforward::kinetic_bracket", mutates_args=())
 def _bracket(z: Tensor, t: Tensor, omega: Tensor) -> Tensor:
     out = z.new_empty(z.shape)
-    _run("forward", (z, t, omega), (out,))
+    run(_stencil_cpu.forward, (z, t, omega), (out,))
     return out
 
 
 @torch.library.custom_op("pushforward::kinetic_bracket_adjoint", mutates_args=())
 def _bracket_adjoint(z: Tensor, t: Tensor, omega: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     out = z.new_empty(z.shape), t.new_empty(t.shape), omega.new_empty(omega.shape)
-    _run("adjoint", (z, t, omega, gradient), out)
+    run(_stencil_cpu.adjoint, (z, t, omega, gradient), out)
     return out
 
 
 @torch.library.custom_op("pushforward::kinetic_rate", mutates_args=())
 def _rate(z: Tensor, t: Tensor, omega: Tensor, u: Tensor, v: Tensor, z_x: Tensor, z_y: Tensor) -> Tensor:
     out = z.new_empty(z.shape)
-    _run("transported", (z, t, omega, u, v, z_x, z_y), (out,))
+    run(_stencil_cpu.transported, (z, t, omega, u, v, z_x, z_y), (out,))
     return out
 
 
@@ -100,7 +109,7 @@ def _transport_adjoint(
     u: Tensor, v: Tensor, z_x: Tensor, z_y: Tensor, gradient: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     out = u.new_empty(u.shape), v.new_empty(v.shape), z_x.new_empty(z_x.shape), z_y.new_empty(z_y.shape)
-    _run("transport_adjoint", (u, v, z_x, z_y, gradient), out)
+    run(_stencil_cpu.transport_adjoint, (u, v, z_x, z_y, gradient), out)
     return out
 
 

@@ -44,3 +44,16 @@ def bracket_adjoint(z: Tensor, t: Tensor, omega: Tensor, gradient: Tensor) -> tu
     to_z = -1j * omega * weighted + t.conj() * above - t * below
     to_t = (low.conj() * weighted - high * weighted.conj()).sum(0)
     return to_z, to_t, (z.conj() * weighted).imag.sum(0)
+
+
+def solve(r: Tensor, t: Tensor, omega: Tensor, weight: float, rotary: float) -> Tensor:
+    """q of (1 - weight A) q = r, A q_m = bracket_m(q) - d_R m^2 q_m, by a dense matrix at every point."""
+    modes = r.shape[0]
+    j = orders(r).flatten()
+    below, above = (
+        torch.diag_embed(torch.ones(modes - 1, dtype=r.dtype, device=r.device), k) for k in (-1, 1)
+    )
+    t, omega = t[..., None, None], omega[..., None, None]
+    rows = 1j * omega * torch.eye(modes, device=r.device) + t * below - t.conj() * above
+    matrix = torch.diag_embed((1.0 + 4.0 * weight * rotary * j**2).to(r.dtype)) - weight * j[:, None] * rows
+    return torch.linalg.solve(matrix, r.movedim(0, -1)[..., None])[..., 0].movedim(-1, 0)

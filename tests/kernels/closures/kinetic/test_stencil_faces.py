@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from kernels import cuda_support
-from kernels.closures.kinetic import stencil, stencil_torch
+from kernels.closures.kinetic import implicit, stencil, stencil_torch
 from kernels.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -21,9 +21,9 @@ SIMULATED = """
 import sys
 import numpy as np, torch
 from kernels import cuda_support
-from kernels.closures.kinetic import _stencil_cpu, cuda
+from kernels.closures.kinetic import _solve_cpu, _stencil_cpu, cuda
 assert cuda_support.simulated()
-cuda.BLOCK = 8
+cuda.BLOCK = 4
 file = np.load(sys.argv[1])
 given = {name: torch.from_numpy(file[name]) for name in file.files}
 z, t, omega, u, v, x, y, g = (given[name] for name in ("z", "t", "omega", "u", "v", "x", "y", "g"))
@@ -32,12 +32,15 @@ runs = {
     "transported": ((z, t, omega, u, v, x, y), (z,)),
     "adjoint": ((z, t, omega, g), (z, t, omega)),
     "transport_adjoint": ((u, v, x, y, g), (u, v, x, y)),
+    "solve": ((z, t, omega), (z, z), 0.3, 0.05),
+    "solve_adjoint": ((z, t, omega, g), (z, z, t, omega), 0.3, 0.05),
 }
 assert set(runs) == set(cuda.KERNELS) == set(cuda.SIGNATURES)
-for name, (inputs, like) in runs.items():
+for name, (inputs, like, *numbers) in runs.items():
+    loop = getattr(_solve_cpu if numbers else _stencil_cpu, name)
     simulated, compiled = ([torch.full_like(x, float("nan")) for x in like] for _ in range(2))
-    cuda.launch(name, tuple(x.conj().clone().conj() for x in inputs), tuple(simulated))
-    getattr(_stencil_cpu, name)(*(x.numpy() for x in (*inputs, *compiled)))
+    cuda.launch(name, tuple(x.conj().clone().conj() for x in inputs), tuple(simulated), numbers)
+    loop(*(x.numpy() for x in inputs), *numbers, *(x.numpy() for x in compiled))
     for one, other in zip(simulated, compiled):
         np.testing.assert_allclose(one.numpy(), other.numpy(), rtol=1e-12, atol=1e-12)
 cuda.launch("forward", (z[:, :0], t[:0], omega[:0]), (z[:, :0],))
@@ -88,7 +91,7 @@ def test_numba_equals_torch(shape):
     # one rounding of a sum of six products of order 100
     torch.testing.assert_close(stencil.bracket(*few), stencil_torch.bracket(*few), rtol=0, atol=1e-12)
     torch.testing.assert_close(stencil.rate(*every), stencil_torch.rate(*every), rtol=0, atol=1e-12)
-    one = stencil._bracket_adjoint(*stencil._flat(given["z"], (given["t"], given["omega"])),
+    one = stencil._bracket_adjoint(*stencil.flat(given["z"], (given["t"], given["omega"])),
                                    given["g"].reshape(6, -1))  # fmt: skip
     for found, expected in zip(one, stencil_torch.bracket_adjoint(*few, given["g"]), strict=True):
         torch.testing.assert_close(found.reshape(expected.shape), expected, rtol=0, atol=1e-12)
@@ -132,7 +135,7 @@ needs_numba_cuda = pytest.mark.skipif(not cuda_support.installed(), reason="numb
 
 @needs_numba_cuda
 def test_simulated_kernels_equal_the_cpu(tmp_path):
-    given = fields(modes=5, shape=(11,))  # one block of 8 and a part of the next
+    given = fields(modes=5, shape=(5,))  # one block of 4 and a part of the next
     np.savez(tmp_path / "given.npz", **{name: value.numpy() for name, value in given.items()})
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", SIMULATED, tmp_path / "given.npz"],
@@ -146,7 +149,9 @@ def test_simulated_kernels_equal_the_cpu(tmp_path):
 
 
 @needs_numba_cuda
-@pytest.mark.parametrize("name", ["forward", "transported", "adjoint", "transport_adjoint"])
+@pytest.mark.parametrize(
+    "name", ["forward", "transported", "adjoint", "transport_adjoint", "solve", "solve_adjoint"]
+)
 def test_kernels_compile_to_ptx(name):
     from numba import types
     from numba.core import sigutils
@@ -166,7 +171,7 @@ def test_kernels_compile_to_ptx(name):
 def test_without_a_device_the_cuda_face_says_so():
     from kernels.closures.kinetic import cuda
 
-    z, t, omega = stencil._flat(fields()["z"], tuple(some("t omega", fields())))
+    z, t, omega = stencil.flat(fields()["z"], tuple(some("t omega", fields())))
     with pytest.raises(InputError, match=r"no CUDA device was found; .* use the CPU face"):
         cuda.launch("forward", (z, t, omega), (torch.empty_like(z),))
 
@@ -186,6 +191,6 @@ def test_the_device_equals_the_cpu(other_stream):
 
 def gradients(given: list[torch.Tensor], upstream: torch.Tensor) -> list[torch.Tensor]:
     leaves = [x.detach().requires_grad_() for x in given]
-    out = stencil.rate(*leaves)
+    out = implicit.solve(stencil.rate(*leaves), *leaves[1:3], 0.1, 0.05)
     out.backward(upstream)
     return [out.detach(), *(x.grad for x in leaves if x.grad is not None)]
