@@ -50,6 +50,9 @@ METRICS: dict[str, tuple[str, str]] = {
 }
 """Units and meaning of each score; all lengths and times of the model are nondimensional."""
 
+STATISTICS_SHOWN = {"order": "⟨r⟩", "u_rms": "u_rms", "defects": "defects/area"}
+"""Late-time statistics that come with a bias and a z-score, as a reader knows them."""
+
 POOLED = "all"
 """Condition that joins all others."""
 
@@ -114,15 +117,12 @@ def _line(one: pd.Series) -> dict[str, str]:
         "closure": str(one["closure"]),
         "NMSE": _plain(one["apriori_nmse"], ".2e"),
         "decorrelation": _plain(one["decorrelation_time"], ".3g"),
-        **{text: _value(one, name) for name, text in _SHOWN.items()},
+        **{text.strip("⟨⟩"): _value(one, name) for name, text in STATISTICS_SHOWN.items()},
         "similarity": _plain(one["similarity"], ".2f"),
         "survival %": _plain(100.0 * one["survival"], ".0f"),
         "s/time": _plain(one["unit_cost"], ".3g"),
         "speed-up": _plain(one["speed_up"], ".3g"),
     }
-
-
-_SHOWN = {"order": "<r>", "u_rms": "u_rms", "defects": "defects/area"}
 
 
 def _value(one: pd.Series, name: str) -> str:

@@ -158,7 +158,7 @@ def logarithmic(
     low, high = low - 0.05 * (high - low) - 0.02, high + 0.05 * (high - low) + 0.02
     most = max(v.size for _, v, _ in logs)
     plot = Plot(
-        (0.5, most + 0.5), (low, high), x_label, y_label, marks, _powers(low, high), width=390, height=310,
+        (0.5, most + 0.5), (low, high), x_label, y_label, marks, powers(low, high), width=390, height=310,
         legend_width=140,
     )  # fmt: skip
     for name, values, colour in logs:
@@ -166,7 +166,7 @@ def logarithmic(
     return plot.svg(y_label)
 
 
-def _powers(low: float, high: float) -> list[tuple[float, str]]:
+def powers(low: float, high: float) -> list[tuple[float, str]]:
     """Round values within a range of decimal logarithms, 3 to 8 of them where that can be."""
     for factors in ((1.0,), (1.0, 3.0), (1.0, 2.0, 5.0), (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0)):
         every = [

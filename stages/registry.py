@@ -18,6 +18,7 @@ from stages import (
     predict_operator,
     reduce,
     report,
+    report_closure,
     report_operator,
     simulate,
     simulate_kinetic,
@@ -64,6 +65,7 @@ CLOSURE: dict[str, Stage] = _named(
     simulate_kinetic.STAGE,
     moments.STAGE,
     evaluate_closure.STAGE,
+    report_closure.STAGE,
 )
 
 STAGES: dict[str, Stage] = {**SURROGATE, **OPERATOR, **CLOSURE}

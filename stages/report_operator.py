@@ -90,7 +90,7 @@ def run(
         section("Are the intervals honest?", intervals(metrics)),
         section("Training", training(given["models"], colours)),
         section("Limits of validity", _limits(data, metrics, given["others"])),
-        section("Timings and lineage", _lineage(provenance)),
+        section("Timings and lineage", lineage(provenance)),
         section("Literature", items(_literature(metrics))),
     ]
     text = page(config.title, _lead(data, metrics, split), sections)
@@ -201,7 +201,8 @@ def _limits(data: xr.Dataset, metrics: xr.Dataset, others: Mapping[str, xr.Datas
     return items(said) + table(("variable", "role", "units", "axes"), rows, (1, 2, 3))
 
 
-def _lineage(provenance: xr.Dataset) -> str:
+def lineage(provenance: xr.Dataset) -> str:
+    """Steps with their times and keys, and what else is known of the run."""
     seconds = np.asarray(provenance["seconds"].values, dtype=np.float64)
     steps = zip(provenance["stage"].values, seconds, provenance["key"].values, strict=True)
     rows = [(str(stage), f"{s:.1f}", str(key)) for stage, s, key in steps]

@@ -92,7 +92,13 @@ def runs() -> dict[str, tuple[dict[str, xr.Dataset], xr.Dataset]]:
 
 
 def test_every_stage_ran_but_those_that_read_files_and_reports(runs):
-    assert set(STAGES) - set(runs) == {"ingest", "ingest_arrays", "report", "report_operator"}
+    assert set(STAGES) - set(runs) == {
+        "ingest",
+        "ingest_arrays",
+        "report",
+        "report_operator",
+        "report_closure",
+    }
 
 
 @pytest.mark.parametrize("name", sorted(STAGES))

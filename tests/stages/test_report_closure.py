@@ -1,0 +1,183 @@
+"""The page on closures: whole, self-contained, true to the metrics, and plain about runs that died."""
+
+import base64
+import io
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+import xarray as xr
+from PIL import Image
+
+from kernels.errors import InputError
+from stages._report_closure_animation import animation
+from stages._report_closure_figures import Curve, chart
+from stages._report_closure_pictures import coloured, director, refined, shown_runs
+from stages._report_closure_tables import score
+from stages.evaluate_closure import STAGE as EVALUATE
+from stages.evaluate_closure import EvaluateClosureConfig
+from stages.report_closure import STAGE, ReportClosureConfig
+from tests.stages.closure_sets import closed, dies, forecast, moments
+
+SMALL = ReportClosureConfig(frames=6, title="Closures & <more>")
+
+
+class Reader(HTMLParser):
+    """Checks that every tag is closed in order, and gathers text and links."""
+
+    void = frozenset({"meta", "img", "stop", "rect", "circle", "line", "polyline", "polygon", "br"})
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.text, self.links = [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.links += [value for name, value in attrs if name in ("src", "href")]
+        if tag not in self.void:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        if tag not in self.void:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+@pytest.fixture(scope="module")
+def inputs() -> dict[str, xr.Dataset]:
+    truth = moments(((-3.0, 1.0), (-1.0, 2.0)), (5, 6), frames=31, n=12)
+    long = {
+        "long.bingham": closed(truth, 1.08, 1.2),
+        "long.net": dies(closed(truth, 1.004, 1.02), 0, 14.0),
+        "long.natural": closed(truth, 0.9),
+    }
+    short = {
+        "short.bingham": forecast(truth, (10.0,), 6.0, 0.2),
+        "short.net": forecast(truth, (10.0,), 6.0, 0.05),
+    }
+    config = EvaluateClosureConfig(untrained=("natural",), bins=6)
+    provenance = xr.Dataset(
+        {
+            "stage": (("step",), np.array(["moments", "close"])),
+            "key": (("step",), np.array(["moments-1a2b", "close-3c4d"])),
+            "seconds": (("step",), np.array([12.25, 3.5])),
+        },
+        attrs={"host": "builder"},
+    )
+    metrics = EVALUATE(config, truth=truth, **long, **short)
+    return {"truth": truth, "metrics": metrics, "provenance": provenance, **long}
+
+
+def text_of(result: xr.Dataset) -> tuple[str, Reader]:
+    page = result["page"].values.tobytes().decode("utf-8")
+    reader = Reader()
+    reader.feed(page)
+    assert not reader.open
+    return page, reader
+
+
+@pytest.fixture(scope="module")
+def page(inputs) -> tuple[str, Reader]:
+    return text_of(STAGE(SMALL, **inputs))
+
+
+def test_the_page_is_whole_and_needs_no_other_file(page):
+    text, reader = page
+    assert all(link.startswith("data:image/") for link in reader.links)
+    assert "Closures &amp; &lt;more&gt;" in text
+    said = " ".join(reader.text)
+    for title in ("Does the closure hold?", "moving", "still", "Over the plane", "Statistics", "Limits of",
+                  "Given the true moments", "Short forecasts", "Stability and cost"):  # fmt: skip
+        assert title in said, title
+    assert "nan" not in said.lower().split()
+    assert "close-3c4d" in said
+
+
+def test_the_verdict_and_the_tables_say_what_the_metrics_say(page, inputs):
+    said = " ".join(page[1].text).replace("−", "-")
+    metrics, condition = inputs["metrics"], "alpha=-3, zeta=1"
+    bias = 100.0 * score(metrics, condition, "bingham", "u_rms_bias")
+    assert bias == pytest.approx(20.0)
+    assert "bingham misses the wanted 1 % of the order parameter and 5 % of u_rms (+8 % and +20 %)" in said
+    assert "50 % of its runs reach t = 30" in said
+    assert "net is better than bingham at" in said
+    assert "at 10 times the speed of the kinetic run" in said
+
+
+def test_a_run_that_died_is_told_and_not_drawn(page):
+    text, reader = page
+    said = " ".join(reader.text)
+    assert "died before this time" in said  # the snapshot at the last time, of the run that died at 14
+    assert re.search(r'<tr class="off"><td>net</td><td>50</td><td>14</td><td>30</td><td>1</td>', text)
+
+
+def test_the_animation_plays_all_frames_and_is_small(page):
+    uri = next(link for link in page[1].links if link.startswith("data:image/webp"))
+    image = Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2])))
+    assert image.n_frames == 6
+    assert image.info["loop"] == 0
+    assert image.size[0] > 3 * image.size[1] / 4
+
+
+def test_the_animation_gives_way_to_its_limit(inputs):
+    runs = shown_runs(inputs["truth"], [("net", inputs["long.net"])], "a-3_z1_s5", 30.0)
+    found = animation(runs, 10.0, 31, 0.12, 5.0)
+    uri = re.search(r'src="(data:image/webp;base64,[^"]*)"', found).group(1)
+    assert len(uri) <= 0.12e6
+    frames = Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))).n_frames
+    assert 1 < frames < 31
+
+
+def test_without_long_runs_the_page_shows_what_there_is(inputs):
+    metrics = EVALUATE(EvaluateClosureConfig(untrained=("natural",), bins=4), truth=inputs["truth"])
+    given = {name: inputs[name] for name in ("truth", "provenance")}
+    _, reader = text_of(STAGE(ReportClosureConfig(frames=0), metrics=metrics, **given))
+    said = " ".join(reader.text)
+    assert "No long run was given" in said
+    assert "Given the true moments" in said
+    assert "moving" not in said
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"closure": "no"}, r"draw the closure 'no'; there are \['net', 'bingham', 'natural'\]"),
+        (
+            {"condition": "no"},
+            r"draw the condition 'no'; there are \['alpha=-3, zeta=1', 'alpha=-1, zeta=2'\]",
+        ),
+        ({"sample": "a-1_z2_s5"}, r"draw the sample 'a-1_z2_s5'; there are \['a-3_z1_s5', 'a-3_z1_s6'\]"),
+    ],
+)
+def test_what_is_not_there_cannot_be_drawn(inputs, changed, message):
+    with pytest.raises(InputError, match=message):
+        STAGE(ReportClosureConfig(frames=0, **changed), **inputs)
+
+
+def test_fields_are_refined_by_their_fourier_series():
+    coarse, fine = (np.arange(n) * 2.0 * np.pi / n for n in (12, 30))
+    wave = lambda s: np.sin(2 * s)[:, None] * np.cos(3 * s)[None, :] + 0.5  # noqa: E731
+    np.testing.assert_allclose(refined(wave(coarse), 30), wave(fine), atol=1e-13)
+    np.testing.assert_allclose(refined(wave(coarse) * 1j, 30), wave(fine) * 1j, atol=1e-13)
+
+
+def test_pictures_have_x_to_the_right_and_y_up():
+    field = np.zeros((4, 4))
+    field[3, 0] = 1.0  # largest x, smallest y: right, at the bottom
+    found = coloured(field, (0.0, 1.0))
+    assert found[-1, -1] == 255
+    assert found.sum() == 255
+    # a director along x + y: the stick rises to the right, which in a picture is y downwards getting smaller
+    (x1, y1, x2, y2), *_ = director(np.full((4, 4), 0.5j), np.ones((4, 4)))
+    assert x2 - x1 == pytest.approx(y1 - y2)
+    assert x2 > x1
+
+
+def test_a_chart_of_nothing_is_nothing_and_a_flat_line_has_a_frame():
+    nothing = Curve("a", np.arange(3.0), np.full(3, np.nan), "#000")
+    assert chart([nothing], "x", "y") == ""
+    flat = Curve("flat", np.arange(3.0), np.full(3, 2.0), "#000", np.full(3, 0.1))
+    assert "flat" in chart([flat, nothing], "x", "y")
+    assert "nan" not in chart([flat], "x", "y", logarithmic=(True, True))
