@@ -5,7 +5,7 @@ Nothing is pickled and no class path is stored: a family's name leads to its cla
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ import xarray as xr
 
 from kernels.errors import InputError
 from stages.base import variable
+from stages.flat_weights import difference, set_tensors, shapes, state_of, stored_states, weight_variables
 from stages.operator_data import Channels, channels
 
 if TYPE_CHECKING:
@@ -43,21 +44,11 @@ def model_dataset(
     and long names of channels and axes are kept; history: train_loss, validation_error and epoch_seconds of
     shape (member, epoch). Raises InputError where the members do not have the same tensors.
     """
-    first, tensors = operators[0], [state_of(one) for one in operators]
-    shapes = [_shapes(state) for state in tensors]
-    odd = next((i for i, other in enumerate(shapes) if other != shapes[0]), None)
-    if odd is not None:
-        raise InputError(
-            f"member {odd} has other tensors than member 0: {_difference(shapes[0], shapes[odd])}; join "
-            "members of one architecture"
-        )
+    first = operators[0]
     past = history or {name: np.full((len(operators), 1), np.nan) for name in _HISTORY}
     found: dict[str, Any] = {str(name): one.variable for name, one in scales.data_vars.items()}
     found |= {
-        "weights": variable("weights", np.stack([_flat(state) for state in tensors])),
-        "tensor_name": variable("tensor_name", np.array(list(tensors[0]), dtype=object)),
-        "tensor_shape": variable("tensor_shape", np.array([s for s, _ in shapes[0].values()], dtype=object)),
-        "tensor_dtype": variable("tensor_dtype", np.array([d for _, d in shapes[0].values()], dtype=object)),
+        **weight_variables([state_of(one) for one in operators]),
         "seed": variable("seed", np.array(seeds or [0] * len(operators), dtype=np.int64)),
         **{name: variable(name, np.asarray(past[name], dtype=np.float64)) for name in _HISTORY},
         **_grids(first.signature, data),
@@ -103,64 +94,6 @@ def channel_attributes(model: xr.Dataset) -> dict[str, dict[str, dict[str, str]]
     return found
 
 
-def state_of(operator: "Operator") -> "dict[str, Tensor]":
-    """All tensors of an operator by name, as they lie; what a library keeps beside them is left out."""
-    import torch
-
-    state = operator.state_dict()
-    return {str(n): t.detach() for n, t in state.items() if isinstance(t, torch.Tensor)}
-
-
-def _shapes(state: "Mapping[str, Tensor]") -> dict[str, tuple[str, str]]:
-    return {
-        name: (",".join(map(str, one.shape)), str(one.dtype).removeprefix("torch."))
-        for name, one in state.items()
-    }
-
-
-def _difference(wanted: Mapping[str, Any], given: Mapping[str, Any]) -> str:
-    names = [name for name in dict.fromkeys([*wanted, *given]) if wanted.get(name) != given.get(name)]
-    shown = [f"{name!r} is {_shown(given.get(name))}, not {_shown(wanted.get(name))}" for name in names[:5]]
-    return "; ".join(shown) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-
-
-def _shown(one: tuple[str, str] | None) -> str:
-    return "absent" if one is None else f"({one[0]})"
-
-
-def _flat(state: "Mapping[str, Tensor]") -> np.ndarray:
-    import torch
-
-    pieces = [np.empty(0)]
-    for one in state.values():
-        real = torch.view_as_real(one.resolve_conj()) if one.is_complex() else one
-        pieces.append(real.to("cpu", torch.float64).reshape(-1).numpy())
-    return np.concatenate(pieces)
-
-
-def _stored(model: xr.Dataset) -> Iterator[tuple[str, tuple[int, ...], str, slice]]:
-    """Name, shape, precision and place of every tensor in a row of `weights`."""
-    start = 0
-    texts = (model[name].values for name in ("tensor_name", "tensor_shape", "tensor_dtype"))
-    for name, text, dtype in zip(*texts, strict=True):
-        shape = tuple(int(n) for n in str(text).split(",") if n)
-        stop = start + int(np.prod(shape, dtype=np.int64)) * (2 if str(dtype).startswith("complex") else 1)
-        yield str(name), shape, str(dtype), slice(start, stop)
-        start = stop
-
-
-def _tensor(values: np.ndarray, shape: tuple[int, ...], dtype: str) -> "Tensor":
-    import torch
-
-    kind = getattr(torch, dtype, None)
-    if not isinstance(kind, torch.dtype):
-        raise InputError(f"the model has a tensor of precision {dtype!r}, which torch does not know")
-    if kind.is_complex:
-        pairs = torch.from_numpy(values.copy()).reshape(*shape, 2)
-        return torch.view_as_complex(pairs).to(kind)
-    return torch.from_numpy(values.copy()).reshape(shape).to(kind)
-
-
 def load_signature(model: xr.Dataset) -> "Signature":
     """What the operators of a model map."""
     from kernels.operators.base import Signature
@@ -196,18 +129,11 @@ def load_operators(model: xr.Dataset) -> "list[Operator]":
         settings = SETTINGS[name](**json.loads(model.attrs["settings"]))
     except TypeError as error:
         raise InputError(f"the settings of the model are not those of {name!r}: {error}") from error
-    signature, stored = load_signature(model), list(_stored(model))
-    weights = np.asarray(model["weights"].values, dtype=np.float64)
-    wanted = stored[-1][3].stop if stored else 0
-    if weights.shape[1] != wanted:
-        raise InputError(
-            f"the tensors of the model need {wanted} numbers, its weights have {weights.shape[1]}: the "
-            "file is damaged or was put together by hand"
-        )
+    signature = load_signature(model)
     loaded = []
-    for row in weights:
+    for state in stored_states(model):
         operator = build(name, signature, settings)
-        set_state(operator, {key: _tensor(row[at], shape, dtype) for key, shape, dtype, at in stored})
+        set_state(operator, state)
         loaded.append(operator.eval())
     return loaded
 
@@ -217,26 +143,17 @@ def set_state(operator: "Operator", state: "Mapping[str, Tensor]") -> None:
 
     Raises InputError naming the tensors that do not fit the architecture, with their shapes.
     """
-    from torch import nn
-
     own = state_of(operator)
-    wanted = {name: (shape, "") for name, (shape, _) in _shapes(own).items()}
-    given = {name: (shape, "") for name, (shape, _) in _shapes(state).items()}
+    wanted = {name: (shape, "") for name, (shape, _) in shapes(own).items()}
+    given = {name: (shape, "") for name, (shape, _) in shapes(state).items()}
     if operator.closed_form:
         wanted = {name: given.get(name, one) for name, one in wanted.items()}
     if wanted != given:
         raise InputError(
-            f"weights do not fit the architecture {operator.family!r}: {_difference(wanted, given)}; take "
+            f"weights do not fit the architecture {operator.family!r}: {difference(wanted, given)}; take "
             "the settings and the data that the weights were trained with"
         )
-    for name, values in state.items():
-        path, _, leaf = name.rpartition(".")
-        module = operator.get_submodule(path)
-        if leaf in module._parameters:
-            trained = operator.get_parameter(name).requires_grad
-            setattr(module, leaf, nn.Parameter(values.clone(), requires_grad=trained))
-        else:
-            setattr(module, leaf, values.clone())
+    set_tensors(operator, state)
 
 
 class Predictor:

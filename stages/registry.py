@@ -23,6 +23,7 @@ from stages import (
     simulate,
     simulate_kinetic,
     split,
+    train_closure,
     train_gp,
     train_operator,
 )
@@ -64,6 +65,7 @@ CLOSURE: dict[str, Stage] = _named(
     conditions.STAGE,
     simulate_kinetic.STAGE,
     moments.STAGE,
+    train_closure.STAGE,
     evaluate_closure.STAGE,
     report_closure.STAGE,
 )

@@ -17,6 +17,7 @@ CUT = [name for name, stage in STAGES.items() if stage.split_over and name not i
 
 LAZY = ["common_mesh", "morph", "reduce", "evaluate", "split", "normalise", "train_operator", "ensemble"]
 LAZY += ["predict_operator", "evaluate_operator", "evaluate_closure", "simulate_kinetic", "moments"]
+LAZY += ["train_closure"]
 
 FEEDS = {
     "simulate": {"design": "design"},
@@ -35,6 +36,7 @@ FEEDS = {
     "evaluate_operator": {"data": "generate", "split": "split", "predictions.mgno.0": "predict_operator"},
     "simulate_kinetic": {"conditions": "conditions"},
     "moments": {"simulations": "simulate_kinetic"},
+    "train_closure": {"runs.0": "moments"},
     "evaluate_closure": {
         "truth": "made-up moments",
         "long.bingham": "made-up runs",
@@ -44,6 +46,7 @@ FEEDS = {
 """Stage -> its inputs in the smallest shipped pipelines."""
 
 SMALL = {
+    "train_closure": {"epochs": 3},
     "simulate_kinetic": {
         "points": 12,
         "modes": 9,
@@ -51,7 +54,7 @@ SMALL = {
         "time": 0.4,
         "every": 0.2,
         "time_step": 0.02,
-    }
+    },
 }
 
 MEASURED = {"inference_seconds", "epoch_seconds", "run_seconds", "step_seconds"}
