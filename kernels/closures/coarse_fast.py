@@ -31,7 +31,7 @@ class FastSteps:
         self.solve = flat(stepper.solve.real.expand(runs, -1, -1, -1))
         p = rates.physics
         self.numbers = [self._each(value) for value in (p.alpha, p.beta, p.zeta)]
-        self.chebyshev = [[self._each(value) for value in pair] for pair in rates.chebyshev]
+        self.chebyshev = [[self._each(value) for value in pair] for pair in rates.stepping]
         self.spectra, self.values = self._pair(3, self.fields)
         self.driven, self.sigma = self._pair(2)
         self.strain, self.found = self._pair(2)

@@ -108,10 +108,14 @@ class Rates:
     ) -> None:
         self.closure, self.grid, self.m, self.physics = closure, grid, multipliers, physics
         width = _value(physics.beta) * largest / 4.0
-        self.iterations = iterations or (_enough(float(width.max())) if extrapolate else 7)
+        counts = [iterations or (_enough(w) if extrapolate else 7) for w in width.reshape(-1).tolist()]
+        self.iterations = max(counts)
         self.uniform, self.extrapolate, self._largest = uniform, extrapolate, largest
         self.history: list[Tensor] = []
         self.chebyshev = _coefficients(width, FULL)
+        # runs that need fewer solves than others of the batch keep what they have: none depends on another
+        own = width.new_tensor(counts).reshape(width.shape)
+        self.stepping = [(p * (own > k + 1), q * (own > k + 1)) for k, (p, q) in enumerate(self.chebyshev)]
         self._shape, self._half = (grid.points, grid.points), multipliers.square.shape
 
     def taken(self, keep: Tensor, physics: Physics) -> "Rates":
@@ -176,8 +180,9 @@ class Rates:
             e1, e2, e3 = self.history[::-1]
             seen = 2.0 * e1 - e2
             return self.solve(c, z2, 3.0 * (e1 - e2) + e3, self.iterations, seen)
-        guess = self.history[-1] if self.history else torch.zeros_like(z2)
-        return self.solve(c, z2, guess, FULL if self.extrapolate or not self.history else self.iterations)
+        if self.extrapolate or not self.history:
+            return self.exact(c, z2)
+        return self.solve(c, z2, self.history[-1], self.iterations)
 
     def exact(self, c: Tensor, z2: Tensor) -> Known:
         """The flow of c and z_2 solved to rounding."""
@@ -186,7 +191,7 @@ class Rates:
     def solve(self, c: Tensor, z2: Tensor, e: Tensor, count: int = FULL, seen: Tensor | None = None) -> Known:
         """The flow of c and z_2 by `count` Stokes solves from the strain rate e. Closures that look at the
         strain rate are shown `seen`, or the latest before every solve where it is None."""
-        change = None
+        change, weights = None, self.chebyshev if count == FULL else self.stepping
         for k in range(count):
             if k == 0 or (seen is None and self.closure.strain_aware):
                 z4, g, known, conjugate, along = self._stress(c, z2, e if seen is None else seen)
@@ -195,7 +200,7 @@ class Rates:
             if k == count - 1:
                 break
             r = _joined(torch.fft.irfft2(w[:, None] * self.m.strain, s=self._shape)) - e
-            p, q = self.chebyshev[k]
+            p, q = weights[k]
             change = q * r if change is None else p * change + q * r
             e = e + change
         parts = torch.fft.irfft2(w[:, None] * self.m.flow, s=self._shape)

@@ -33,8 +33,8 @@ class Run:
     survived_until: time (B,) of the last sound state, which is last_c, last_z2 (B, n, n): a run ends where
     a field is not finite or <|z_2|^2> is above 4 times the largest c^2 of the start. violations: points of
     all frames (B,) with c <= 0, |z_2| > c or z_4 out of its disc. power_residual: the largest of all frames
-    (B,), see `Known.power_residual`. step_limit: smallest stable step of all frames (B,). step_seconds: wall
-    time of a step of the whole batch, observing excluded.
+    (B,), see `Known.power_residual`. step_limit: smallest stable step (B,) of all frames and of the last
+    states of runs that ended. step_seconds: wall time of a step of the whole batch, observing excluded.
     """
 
     times: np.ndarray
@@ -148,6 +148,9 @@ def _look(model: "Coarse", batch: _Batch, ceiling: Tensor, out: Run, time: float
     if not bool(fine.all()):  # the model exploded, or the step is too long for what the flow has become
         c, z2 = batch.rates.fields(batch.sound)
         ended = batch.numbers[~fine]
+        known = batch.rates.solve(c, z2, torch.zeros_like(z2))
+        limit = stable_step(model.method, known, batch.physics, model.grid.points, model.grid.length)
+        out.step_limit[ended] = torch.minimum(out.step_limit[ended], limit[~fine])
         out.last_c[ended], out.last_z2[ended] = c[~fine], z2[~fine]
         batch.numbers, batch.state = batch.numbers[fine], tuple(part[fine] for part in batch.state)
         batch.physics = taken(batch.physics, fine)

@@ -4,6 +4,7 @@ import torch
 
 from kernels.closures.base import Closure
 from kernels.closures.coarse import STEPPERS, Coarse
+from kernels.closures.families import build
 from kernels.closures.physics import Physics
 from kernels.closures.quadratic import Quadratic
 
@@ -43,20 +44,92 @@ def waves(points, amplitude, seeds=(0,), alike=True):
     return torch.from_numpy(c), torch.from_numpy(z2)
 
 
-def test_growth_about_isotropy():
-    """Notes, check A: a transverse wave of small z_2."""
-    n, step = 16, 0.002
-    x = 2.0 * np.pi * np.arange(n) / n
-    z2 = torch.from_numpy(1e-6j * np.cos(x)[:, None] * np.ones(n))[None]
-    c = torch.ones(1, n, n, dtype=torch.float64)
-    for alpha, beta, zeta, rate in (
-        (-1.0, 0.8, 1.0, 1.098443),
-        (-5.0, 0.8, 0.5, 1.462079),
-        (-1.0, 0, 0, 0.030261),
-    ):
-        run = Coarse(Narrow(), n, LENGTH, step).run(c, z2, Physics(alpha, zeta, beta), [0.5, 1.0])
-        grown = float((run.z2[0, 1].abs().max() / run.z2[0, 0].abs().max()).log()) / 0.5
-        assert abs(grown - rate) < 1e-4
+# alpha, beta, zeta
+CASES = [
+    (-1.0, 0.8, 1.0), (-5.0, 0.8, 0.5), (-1.0, 0.0, 0.0), (-3.0, 0.8, 1.0), (-3.0, 0.8, 3.0),
+    (-2.0, 1.6, 0.3), (1.0, 0.8, 1.0), (-4.0, 0.4, 2.0), (0.0, 0.8, 0.1), (-1.0, 0.8, 5.0),
+]  # fmt: skip
+KNOWN = (1.098443, 1.462079, 0.030261)
+"""Transverse rates of the first cases, computed apart from this code."""
+
+
+def tensors(*numbers):
+    return [torch.tensor(n, dtype=torch.float64).reshape(-1, 1, 1) for n in numbers]
+
+
+def growth(name, cases, step, stepper):
+    """Rates of a wave of small z_2 along x, transverse (imaginary), then longitudinal (real), and exact."""
+    n, k = 16, 2.0 * np.pi / LENGTH
+    wave = 1e-6 * np.cos(2.0 * np.pi * np.arange(n) / n)[:, None] * np.ones(n)
+    z2 = torch.from_numpy(np.concatenate([[1j * wave] * len(cases), [wave + 0j] * len(cases)]))
+    numbers = np.array([*cases, *cases]).T
+    alpha, beta, zeta = tensors(*numbers)
+    model = Coarse(build(name), n, LENGTH, step, stepper)
+    run = model.run(torch.ones(z2.shape, dtype=torch.float64), z2, Physics(alpha, zeta, beta), [0.1, 0.3])
+    size = run.z2.abs().amax(dim=(2, 3))
+    a, b, z = numbers
+    along = z - 4.0 * 0.05 - 0.05 * k**2
+    along[: len(cases)] += ((-a + z * b / 2.0) / (4.0 + b / 2.0))[: len(cases)]
+    return ((size[:, 1] / size[:, 0]).log() / 0.2).numpy(), along
+
+
+@pytest.mark.parametrize("name", ["bingham", "natural", "local", "strain"])
+def test_growth_about_isotropy(name):
+    found, exact = growth(name, CASES, 0.02, "etdrk4")
+    np.testing.assert_allclose(found, exact, atol=1e-4)
+
+
+def test_growth_about_isotropy_by_backward_differences():
+    found, exact = growth("bingham", CASES[:3], 0.002, "sbdf2")
+    np.testing.assert_allclose(found, exact, atol=1e-4)
+    np.testing.assert_allclose(exact[:3], KNOWN, atol=1e-6)
+
+
+def test_nematic_states_without_flow():
+    """r = I_1(xi) / I_0(xi) with xi = zeta r / (2 d_R), in which the Bingham closure is exact."""
+    (zeta,) = tensors([0.5, 1.0, 3.0])
+    z2 = (0.5 * np.exp(0.7j)) * torch.ones(3, 4, 4, dtype=torch.complex128)
+    c = torch.ones(3, 4, 4, dtype=torch.float64)
+    run = Coarse(build("bingham"), 4, LENGTH, 0.05).run(c, z2, Physics(-1.0, zeta), [40.0])
+    expected = np.array([0.87682342, 0.94554219, 0.98289436]).reshape(3, 1, 1) * np.exp(0.7j)
+    np.testing.assert_allclose(run.z2[:, 0].numpy(), np.broadcast_to(expected, (3, 4, 4)), atol=6e-9)
+    assert not run.violations.any()
+
+
+def turned(field):
+    """The field of a box turned by 90 degrees: at (-y, x) what was at (x, y)."""
+    n = field.shape[-1]
+    at = (-torch.arange(n)) % n
+    return field[..., at].transpose(-2, -1)
+
+
+@pytest.mark.parametrize("name", ["bingham", "quadratic", "strain"])
+def test_a_quarter_turn_of_the_box_commutes_with_steps(name):
+    c, z2 = waves(16, 0.2, (0, 1), alike=False)
+    model, physics = Coarse(build(name), 16, LENGTH, 0.02), Physics(-3.0, 1.0)
+    one, other = (model.run(*fields, physics, [0.2]) for fields in ((c, z2), (turned(c), -turned(z2))))
+    torch.testing.assert_close(other.c, turned(one.c), rtol=0, atol=1e-13)
+    torch.testing.assert_close(other.z2, -turned(one.z2), rtol=0, atol=1e-13)
+
+
+def test_nothing_leaves_the_moments_of_a_density():
+    c, z2 = waves(32, 0.2, (0, 1, 2), alike=False)
+    alpha, zeta = tensors([-1.0, -3.0, -5.0], [1.0, 1.0, 0.5])
+    physics = Physics(alpha, zeta, translational=0.1)  # 32 points resolve the cores of defects
+    run = Coarse(build("bingham"), 32, LENGTH, 0.01).run(c, z2, physics, [1.0, 3.0, 5.0])
+    assert not run.violations.any()
+    assert float(run.power_residual.max()) < 1e-12
+    assert float((run.z2.abs() / run.c).max()) > 0.9
+
+
+def test_a_run_does_not_depend_on_the_others_of_its_batch():
+    c, z2 = waves(16, 0.2, (0, 1, 2), alike=False)
+    alpha, beta = tensors([-3.0, -1.0, -2.0], [0.8, 2.5, 0.1])
+    model = Coarse(Strained(), 16, LENGTH, 0.02)
+    whole = model.run(c, z2, Physics(alpha, 1.0, beta), [1.0])
+    for i in range(3):
+        alone = model.run(c[i : i + 1], z2[i : i + 1], Physics(float(alpha[i]), 1.0, float(beta[i])), [1.0])
+        torch.testing.assert_close(alone.z2[0], whole.z2[i], rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("closure", [Narrow, Strained, Quadratic])
