@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
-from scipy import fft
 
 from kernels.closures import harmonics
+from kernels.closures.kinetic.angular_waves import AngularWaves
 from kernels.closures.kinetic.stokes import Driven
+from kernels.closures.kinetic.waves import one_thread
 from kernels.closures.physics import Physics
 from kernels.errors import InputError
 from kernels.fields.periodic import Flow, PeriodicSquare
@@ -24,6 +25,9 @@ BLOCK = 10
 
 LARGEST = 4.0
 """|z_1| or |z_2| over the largest c from which a state is taken for exploded; 1 for a nonnegative psi."""
+
+RESOLVED = 1e-10
+"""Relative amplitude of the last modes below which the angle counts as resolved."""
 
 ITERATIONS = 2
 """Iterations of the strain rate a step from its extrapolation, whose error they lower by (beta / 4)^2."""
@@ -88,7 +92,8 @@ class Polar:
     angular modes, even and odd: for V0 = `physics.speed` other than 0, where m is coupled with m +- 1.
     Pseudo-spectral, 2/3 filter in x, y and theta. Steps are semi-implicit backward differences (Ascher,
     Ruuth, Wetton, SIAM J. Numer. Anal. 32, 1995, eq. 2.8), diffusion implicit. Raises InputError for settings
-    out of range. Not handled: a psi that its angles do not resolve; look at `moments` of the order `top`.
+    out of range. Not handled: a psi that its angles do not resolve, see `warning`; two threads in one object,
+    which keeps its large arrays.
     """
 
     order: ClassVar[int] = 2
@@ -102,13 +107,12 @@ class Polar:
         theta = (2.0 * np.pi / count * np.arange(count))[:, None, None]
         self._swim = physics.speed * np.cos(theta), physics.speed * np.sin(theta)
         self._double = np.cos(2.0 * theta), np.sin(2.0 * theta)
-        m = np.rint(fft.fftfreq(count) * count)[:, None, None]
-        self.kept = (np.abs(m) < count / 3.0) & self.square.kept
-        self.top = -(-count // 3) - 1
-        self.fastest = 2.0 * np.pi / physics.length * (-(-settings.points // 3) - 1)
-        self._decay = physics.rotary * m**2 + physics.translational * self.square.square
-        self._slopes = [np.where(self.kept, -1j * k, 0.0) for k in (self.square.kx, self.square.ky, m)]
+        self.waves = AngularWaves(count, settings.points, physics.length)
+        m, kx, ky = self.waves.orders, self.waves.kx, self.waves.ky
+        self._decay = physics.rotary * m**2 + physics.translational * (kx**2 + ky**2)
+        self._slopes = -1j * kx, -1j * ky, -1j * m
         self._shape = (count, settings.points, settings.points)
+        self._psi, self._product = np.empty(self._shape), np.empty(self._shape)
 
     def begin(self, psi: Array, time: float = 0.0) -> PolarState:
         """A state of psi (angles, n, n), without the waves and modes that the filter drops."""
@@ -120,7 +124,10 @@ class Polar:
         if not np.isfinite(psi).all():
             bad = int(np.count_nonzero(~np.isfinite(psi)))
             raise InputError(f"{bad} of psi's {psi.size} values are not finite: correct the initial state")
-        return PolarState(time, self._backward(self._forward(psi)))
+        with one_thread():
+            return PolarState(
+                time, self.waves.backward(self.waves.forward(np.ascontiguousarray(psi, dtype=np.float64)))
+            )
 
     def advance(self, state: PolarState, until: float) -> PolarState:
         """The state at a later time, by equal steps of at most the time step.
@@ -145,17 +152,17 @@ class Polar:
             step = float(memory["step"][0])
         else:
             memory = {}
-        with np.errstate(all="ignore"):  # an explosion is told by its own error
+        with one_thread(), np.errstate(all="ignore"):  # an explosion is told by its own error
             return self._run(state, memory, step, count, until)
 
     def _run(self, state: PolarState, memory: Memory, step: float, count: int, until: float) -> PolarState:
         good = state
         for done in range(1, count + 1):
-            memory = self._step(memory, step) if memory else self._start(self._forward(state.psi), step)
+            memory = self._step(memory, step) if memory else self._start(self.waves.forward(state.psi), step)
             memory["step"] = np.array([step])
             if done % BLOCK == 0 or done == count:
                 time = until if done == count else state.time + done * step
-                now = PolarState(time, self._backward(memory["waves"]), memory)
+                now = PolarState(time, self.waves.backward(memory["waves"]), memory)
                 if not self._sound(now.psi):
                     raise PolarExploded(
                         f"the solution grew out of bounds between time {good.time:.6g} and {time:.6g} with "
@@ -177,17 +184,38 @@ class Polar:
         flow = self.flow(psi)
         t = harmonics.driving(flow.strain, moments(psi, (2,))[0], self.physics.zeta)
         swim = np.sqrt(2.0) * abs(self.physics.speed)
-        carried = self.fastest * (np.abs(flow.u) + np.abs(flow.v) + swim)
-        turned = self.top * (np.abs(flow.vorticity) / 2.0 + np.abs(t))
+        carried = self.waves.fastest * (np.abs(flow.u) + np.abs(flow.v) + swim)
+        turned = self.waves.top * (np.abs(flow.vorticity) / 2.0 + np.abs(t))
         return float(STABLE / max(float((carried + turned).max()), np.finfo(np.float64).tiny))
+
+    def tail(self, psi: Array) -> float:
+        """Largest |z_m| of the last kept m over the largest c: how well the angle is resolved."""
+        z = np.abs(moments(psi, (0, self.waves.top - 1, self.waves.top)))
+        return float(z[1:].max() / z[0].max())
+
+    def warning(self, psi: Array, tolerance: float = RESOLVED) -> str | None:
+        """What to tell where the last modes are above `tolerance`: the tail, and the angles needed if modes
+        go on to fall as those of the upper half do."""
+        tail = self.tail(psi)
+        if tail <= tolerance:
+            return None
+        middle = self.waves.top // 2
+        z = np.abs(moments(psi, (0, middle - 1, middle)))
+        fall = np.log(max(float(z[1:].max() / z[0].max()), tail) / tail) / (self.waves.top - middle)
+        needed = self.waves.top + np.log(tail / tolerance) / max(fall, 1e-2)
+        return (
+            f"the angle is not resolved: the last of the modes up to {self.waves.top} holds {tail:.1e} of "
+            f"the concentration, expected at most {tolerance:.0e}, which needs about "
+            f"{6 * int(np.ceil(needed / 2))} angles"
+        )
 
     def rate(self, waves: Array, strain: Array | None = None, iterations: int = 0) -> tuple[Array, Array]:
         """Coefficients of -div((u + V0 p) psi) - d_theta(theta' psi), and the strain rate.
 
-        waves: coefficients (angles, n, n // 2 + 1) of scipy's `rfftn`. strain: a guess that is iterated
+        waves: kept coefficients (m, k_x, k_y). strain: a guess that is iterated
         `iterations` times; 0: until it is self-consistent.
         """
-        psi = self._backward(waves)
+        psi, product = self.waves.backward(waves, self._psi), self._product
         z = moments(psi, (0, 2, 4))
         c = np.ascontiguousarray(z[0].real)
         if iterations and strain is not None:
@@ -195,19 +223,21 @@ class Polar:
         else:
             flow = self.driven.solve(c, z[1], z[2], strain)
         t = harmonics.driving(flow.strain, z[1], self.physics.zeta)
-        turn = 0.5 * flow.vorticity + t.imag * self._double[0] - t.real * self._double[1]
         change = np.zeros_like(waves)
-        for slope, speed in zip(
-            self._slopes, (flow.u + self._swim[0], flow.v + self._swim[1], turn), strict=True
-        ):
-            change += slope * fft.rfftn(speed * psi)
+        for slope, speed, swim in zip(self._slopes, (flow.u, flow.v), self._swim, strict=False):
+            np.add(speed, swim, out=product)
+            product *= psi
+            change += slope * self.waves.forward(product)
+        np.multiply(psi, self._turn(flow.vorticity, t), out=product)
+        change += self._slopes[2] * self.waves.forward(product)
         return change, flow.strain
 
-    def _forward(self, psi: Array) -> Array:
-        return np.where(self.kept, fft.rfftn(psi), 0.0)
-
-    def _backward(self, waves: Array) -> Array:
-        return np.asarray(fft.irfftn(waves, self._shape))
+    def _turn(self, vorticity: Array, t: Array) -> Array:
+        """theta' = omega / 2 + Im(t e^{-2 i theta}), (angles, n, n)."""
+        np.multiply(t.imag, self._double[0], out=self._product)
+        self._product -= t.real * self._double[1]
+        self._product += 0.5 * vorticity
+        return self._product
 
     def _start(self, w: Array, dt: float) -> Memory:
         """Euler's step, extrapolated from one step and two halves."""

@@ -1,6 +1,7 @@
 """Swimming particles: the full angular grid beside the even modes, exact plane waves, invariants."""
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
@@ -47,8 +48,8 @@ def test_apolar_rates_are_those_of_the_even_modes(physics):
     waves = hierarchy.waves.forward(z)
     expected, _, strain = hierarchy.rate(waves, None)
     model = Polar(physics, PolarSettings(16, ANGLES))
-    rate, same = model.rate(model._forward(density(hierarchy.waves.backward(waves), ANGLES)))
-    found = moments(model._backward(rate), range(0, 16, 2))
+    rate, same = model.rate(model.waves.forward(density(hierarchy.waves.backward(waves), ANGLES)))
+    found = moments(model.waves.backward(rate), range(0, 16, 2))
     np.testing.assert_allclose(found, hierarchy.waves.backward(expected), atol=1e-13)
     np.testing.assert_allclose(same, strain, atol=1e-13)
 
@@ -109,7 +110,7 @@ def test_rates_near_isotropy_are_those_of_the_linear_hierarchy():
         small * random.standard_normal((32, 1, 1)) * np.cos(2.0 * np.pi * np.arange(12) / 12)[None, :, None]
     )
     psi = model.begin(1.0 / (2.0 * np.pi) + np.broadcast_to(field, (32, 12, 12))).psi
-    found = moments(model._backward(model.rate(model._forward(psi))[0]), m)
+    found = moments(model.waves.backward(model.rate(model.waves.forward(psi))[0]), m)
     z = moments(psi, m)
     z[10] -= 1.0
     waves = np.fft.fft(z, axis=1)
@@ -200,6 +201,23 @@ def test_what_grows_out_of_bounds_is_caught_with_the_last_good_state(monkeypatch
         model.advance(model.begin(swimmers()), 60.0)
     assert np.isfinite(caught.value.state.psi).all()
     assert caught.value.state.time < 60.0
+
+
+def test_unresolved_angles_are_told_with_those_that_are_needed():
+    """psi = exp(xi cos 2 (theta - a)) has moments that fall about as r^(m / 2)."""
+    for angles, enough in ((ANGLES, False), (192, True)):
+        theta = 2.0 * np.pi * np.arange(angles)[:, None, None] / angles
+        psi = np.broadcast_to(np.exp(6.0 * np.cos(2.0 * theta - 0.3)), (angles, 16, 16)).copy()
+        model = Polar(ACTIVE, PolarSettings(16, angles))
+        told = model.warning(model.begin(psi).psi)
+        assert (told is None) == enough
+        if told is not None:
+            tail = model.tail(psi)
+            match = re.fullmatch(
+                r"the angle is not resolved: .* up to 15 holds (\S+) of .* about (\d+) angles", told
+            )
+            assert float(match[1]) == pytest.approx(tail, rel=0.06)
+            assert 100 <= int(match[2]) <= 192
 
 
 @pytest.mark.parametrize(
