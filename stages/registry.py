@@ -1,6 +1,7 @@
 """The explicit lists of stages: one for each pipeline, and all of them."""
 
 from stages import (
+    acquire,
     common_mesh,
     conditions,
     design,
@@ -9,6 +10,7 @@ from stages import (
     evaluate_closure,
     evaluate_operator,
     generate,
+    infer_parameters,
     ingest,
     ingest_arrays,
     moments,
@@ -66,6 +68,8 @@ CLOSURE: dict[str, Stage] = _named(
     simulate_kinetic.STAGE,
     moments.STAGE,
     train_closure.STAGE,
+    acquire.STAGE,
+    infer_parameters.STAGE,
     evaluate_closure.STAGE,
     report_closure.STAGE,
 )

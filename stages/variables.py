@@ -40,6 +40,7 @@ _SPLIT = {
 }
 _STATUS = {"flag_values": [OK, FAILED], "flag_meanings": "ok failed"}
 _HARMONICS = ("sample", "time", "harmonic", "x", "y")
+_ESTIMATED = ("sample", "estimated")
 _MAPS = ("sample", "time", "x", "y")
 _MOMENTS = (
     ("concentration", "c = int psi dp"),
@@ -310,6 +311,24 @@ _ALL = (
         "largest |power in - power out| over power, of all times",
     ),
     Variable("outside", ("sample",), "int8", "1", "1 where the closure was not trained at the parameters"),
+    # --- estimated parameters of active suspensions
+    Variable("estimate", _ESTIMATED, "float64", "1", "estimated parameter", gaps=True),
+    Variable("deviation", _ESTIMATED, "float64", "1", "standard deviation of the estimate", gaps=True),
+    Variable("interval_low", _ESTIMATED, "float64", "1", "lower end of the interval", gaps=True),
+    Variable("interval_high", _ESTIMATED, "float64", "1", "upper end of the interval", gaps=True),
+    Variable(
+        "covariance", (*_ESTIMATED, "estimated_2"), "float64", "1", "of the estimates of a run", gaps=True
+    ),
+    Variable("reduced_square", ("sample",), "float64", "1", "residual over the noise, squared", gaps=True),
+    Variable("window_count", ("sample",), "int64", "1", "windows of the record that were used"),
+    Variable("steps", ("sample",), "int64", "1", "Gauss-Newton steps"),
+    Variable("converged", ("sample",), "int8", "1", "1 where the last step was small"),
+    # --- choice of the next simulations
+    Variable("candidate_alpha", ("candidate",), "float64", "1", "alpha of a point that may be simulated"),
+    Variable("candidate_zeta", ("candidate",), "float64", "1", "zeta of a point that may be simulated"),
+    Variable(
+        "disagreement", ("candidate",), "float64", "1", "variance of S:T over the members, relative to S:T"
+    ),
 )
 
 MOMENTS = tuple(name for name, _ in _MOMENTS)

@@ -17,7 +17,7 @@ CUT = [name for name, stage in STAGES.items() if stage.split_over and name not i
 
 LAZY = ["common_mesh", "morph", "reduce", "evaluate", "split", "normalise", "train_operator", "ensemble"]
 LAZY += ["predict_operator", "evaluate_operator", "evaluate_closure", "simulate_kinetic", "moments"]
-LAZY += ["train_closure"]
+LAZY += ["train_closure", "acquire", "infer_parameters"]
 
 FEEDS = {
     "simulate": {"design": "design"},
@@ -37,6 +37,8 @@ FEEDS = {
     "simulate_kinetic": {"conditions": "conditions"},
     "moments": {"simulations": "simulate_kinetic"},
     "train_closure": {"runs.0": "moments"},
+    "acquire": {"models.0": "train_closure", "models.1": "train_closure", "runs.0": "moments"},
+    "infer_parameters": {"observations": "moments"},
     "evaluate_closure": {
         "truth": "made-up moments",
         "long.bingham": "made-up runs",
@@ -47,6 +49,8 @@ FEEDS = {
 
 SMALL = {
     "train_closure": {"epochs": 3},
+    "acquire": {"method": "sobol", "candidates": 4, "count": 1, "begin": 0.0, "frames": 1},
+    "infer_parameters": {"window": 0.2, "windows": 2},
     "simulate_kinetic": {
         "points": 12,
         "modes": 9,
