@@ -11,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 from kernels.closures.base import Closure
 from kernels.closures.coarse_checks import check_fields, check_physics, check_step, stable_step
-from kernels.closures.coarse_rates import Known, Multipliers, Rates
+from kernels.closures.coarse_rates import ROUGH, Known, Multipliers, Rates
 from kernels.closures.coarse_run import Run, advance, stream
 from kernels.closures.physics import Physics
 from kernels.errors import InputError
@@ -83,8 +83,9 @@ class Coarse(nn.Module):
 
     def limit(self, c: Tensor, z2: Tensor, physics: Physics) -> Tensor:
         """Largest stable time step (B,) at these fields, see `coarse_checks.stable_step`."""
+        c, z2 = self._checked(c, z2, physics)
         with torch.no_grad():
-            known = self.look(c, z2, physics)
+            known = self.rates(c, z2, physics).solve(c, z2, torch.zeros_like(z2), ROUGH)
         return stable_step(self.method, known, physics, self.grid.points, self.grid.length)
 
     def forward(

@@ -140,6 +140,14 @@ def test_a_run_that_explodes_ends_at_its_last_good_state_and_the_others_go_on():
     torch.testing.assert_close(alone.z2[0], run.z2[1], rtol=0, atol=1e-11)
 
 
+def test_a_batch_may_end_as_a_whole():
+    c, z2 = fields(16, 1, 0.02)
+    run = model(0.2, 16).run(c, z2, Physics(-20.0, 0.3), [4.0, 8.0])
+    assert float(run.survived_until) < 8.0
+    assert torch.isfinite(run.last_z2.abs()).all()
+    assert torch.isnan(run.c[0, -1]).all()
+
+
 def test_observers_see_every_frame_and_fields_are_not_kept():
     seen = []
     run = model().run(
