@@ -38,12 +38,20 @@ def fields_of(values: Mapping[str, np.ndarray] | xr.Dataset) -> Fields:
     return Fields(c, z2, z4, held["E_xx"] + 1j * held["E_xy"], held["u_x"], held["u_y"])
 
 
-def variables_of(fields: Fields, physics: Physics) -> dict[str, np.ndarray]:
-    """Arrays by the names of `stages.variables.MOMENTS`; S:T is contracted from the moments."""
+def variables_of(
+    fields: Fields, physics: Physics, isotropic: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
+    """Arrays by the names of `stages.variables.MOMENTS`; S:T is contracted from the moments.
+
+    isotropic: what takes the place of c as the factor of T in a closure whose S is no symmetric tensor, see
+    `kernels.closures.base`; S_xxxx and S_xxxy are then those of the symmetric tensor of the same z_4.
+    """
     d11, d12, _ = harmonics.second_moment(fields.c, fields.z2)
     s1111, s1112, *_ = harmonics.fourth_moment(fields.c, fields.z2, fields.z4)
     t = harmonics.driving(fields.strain, fields.z2, physics.zeta)
     trace, deviator = harmonics.contraction(fields.c, fields.z2, fields.z4, t, 2.0 * physics.zeta * fields.c)
+    if isotropic is not None:
+        deviator = deviator + t * (isotropic - fields.c) / 4.0
     st11, st12, _ = harmonics.tensor(trace, deviator)
     found = (fields.c, d11, d12, s1111, s1112, fields.u, fields.v, fields.strain.real, fields.strain.imag)
     return dict(zip(MOMENTS, (*found, st11, st12), strict=True))
