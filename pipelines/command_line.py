@@ -100,6 +100,35 @@ def operator(
     _print(f"report: {outcome.report}")
 
 
+@run_app.command
+def closure(
+    *,
+    config: Annotated[
+        str, Parameter(help="TOML file, or a shipped config: closure, closure_small.")
+    ] = "closure",
+    project: Project = None,
+    workers: Annotated[int | None, Parameter(help="Worker processes; 0 runs in this one. Default 2.")] = None,
+    prefect: Annotated[bool, Parameter(help="Run under Prefect, or plainly in this process.")] = True,
+    quiet: Annotated[bool, Parameter(help="No progress.")] = False,
+) -> None:
+    """Kinetic runs of an active fluid to learned closures of its coarse model: simulate, learn, run the
+    coarse model, judge it against the kinetic runs and the Bingham closure.
+    """
+    from pipelines.early import early
+    from pipelines.settings import settings
+
+    where = settings(project=project, workers=workers, quiet=quiet or None)
+    with early(where, prefect):
+        from pipelines.closure_config import ClosureConfig
+        from pipelines.config import load_config
+        from pipelines.pipeline import run_pipeline
+        from pipelines.tables import print_frame
+
+        outcome = run_pipeline(load_config(config, ClosureConfig), where, prefect)
+    print_frame(outcome.scores, "table", "Scores on the test runs")
+    _print(f"report: {outcome.report}")
+
+
 @app.command
 def predict(
     model_key: Annotated[

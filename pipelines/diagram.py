@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+from pipelines.closure_config import ClosureConfig
+from pipelines.closure_diagram import closure
 from pipelines.config import PipelineConfig, SurrogateConfig, stage_of
 from pipelines.operator_config import OperatorConfig
 from pipelines.operator_diagram import operator
@@ -12,10 +14,14 @@ from pipelines.steps import Step
 from pipelines.surrogate_diagram import surrogate
 from stages.registry import STAGES
 
-DIAGRAMS: dict[str, Callable[..., dict[str, str]]] = {"surrogate": surrogate, "operator": operator}
+DIAGRAMS: dict[str, Callable[..., dict[str, str]]] = {
+    "surrogate": surrogate, "operator": operator, "closure": closure,
+}  # fmt: skip
 """Pipeline -> its diagram: (config, step, provenance) to the keys of all steps by their labels."""
 
-CONFIGS: dict[str, type[PipelineConfig]] = {"surrogate": SurrogateConfig, "operator": OperatorConfig}
+CONFIGS: dict[str, type[PipelineConfig]] = {
+    "surrogate": SurrogateConfig, "operator": OperatorConfig, "closure": ClosureConfig,
+}  # fmt: skip
 """Pipeline -> the class of its config."""
 
 

@@ -1,4 +1,4 @@
-"""The Prefect flows; entry points `pipelines.flows.surrogate`, `.operator` and `.nightly`."""
+"""The Prefect flows; entry points `pipelines.flows.surrogate`, `.operator`, `.closure`, `.nightly`."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,6 +37,15 @@ def operator(config: dict[str, Any], settings: dict[str, Any]) -> dict[str, str]
     Raises InputError as the stages do.
     """
     return _drawn("operator", config, settings)
+
+
+@flow(name="closure", validate_parameters=False, persist_result=False, retries=0)
+def closure(config: dict[str, Any], settings: dict[str, Any]) -> dict[str, str]:
+    """Run the closure pipeline; label of a step -> key. See `pipelines.closure_diagram`.
+
+    Raises InputError as the stages do.
+    """
+    return _drawn("closure", config, settings)
 
 
 @flow(name="nightly", validate_parameters=False, persist_result=False, retries=0)

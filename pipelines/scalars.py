@@ -5,7 +5,7 @@ import pandas as pd
 import xarray as xr
 
 from catalogs.keys import plain
-from stages import evaluate, evaluate_operator
+from stages import evaluate, evaluate_closure, evaluate_operator
 from stages.variables import SCALAR
 
 
@@ -14,7 +14,7 @@ def scalars(result: xr.Dataset) -> dict[str, float]:
 
     Numeric attributes, variables without dims, those of role scalar where there is one sample; of an
     evaluation its table, as `rrmse.gp.load` or `rrmse.training_mean.load`, of one of operators
-    `relative_l2.mgno.u`.
+    `relative_l2.mgno.u`, of one of closures that over all conditions, as `order_bias.bingham`.
     """
     found: dict[str, float] = {}
     for name, value in result.attrs.items():
@@ -31,6 +31,20 @@ def scalars(result: xr.Dataset) -> dict[str, float]:
         found |= _scores(evaluate.table(result), "row")
     if {"quantity", "candidate", "metric"} <= set(result.coords) and "score" in result:
         found |= _scores(evaluate_operator.table(result), "candidate")
+    if {"condition", "closure", "metric"} <= set(result.coords) and "score" in result:
+        found |= _pooled(evaluate_closure.table(result))
+    return found
+
+
+def _pooled(table: pd.DataFrame) -> dict[str, float]:
+    """Scores of closures in all conditions, the last ones of a table."""
+    lines = table[table["condition"] == str(table["condition"].iloc[-1])].to_dict("records")
+    found: dict[str, float] = {}
+    for line in lines:
+        row = str(line["closure"]).replace(" ", "_")
+        for name, value in line.items():
+            if isinstance(value, int | float) and np.isfinite(value):
+                found[f"{name}.{row}"] = float(value)
     return found
 
 

@@ -25,7 +25,7 @@ class Deployment(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")
-    pipeline: Literal["surrogate", "operator", "nightly"]
+    pipeline: Literal["surrogate", "operator", "closure", "nightly"]
     config: str
     cron: str | None = None
     timezone: str = "UTC"

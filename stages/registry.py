@@ -2,6 +2,7 @@
 
 from stages import (
     acquire,
+    close,
     common_mesh,
     conditions,
     design,
@@ -70,6 +71,7 @@ CLOSURE: dict[str, Stage] = _named(
     train_closure.STAGE,
     acquire.STAGE,
     infer_parameters.STAGE,
+    close.STAGE,
     evaluate_closure.STAGE,
     report_closure.STAGE,
 )

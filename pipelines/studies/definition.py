@@ -163,7 +163,7 @@ class Definition(_Frozen):
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")
     stage: str | None = None
-    pipeline: Literal["surrogate", "operator"] | None = None
+    pipeline: Literal["surrogate", "operator", "closure"] | None = None
     config: str | dict[str, Any] = Field(default_factory=dict)
     inputs: dict[str, str | Source] = Field(default_factory=dict)
     design: Design

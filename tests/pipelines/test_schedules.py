@@ -53,7 +53,10 @@ def test_configs_lie_beside_the_file(tmp_path):
         (GOOD + "interval = 60\n", "cron and interval are both given; expected one of them"),
         (GOOD.replace('cron = "0 2 * * 1-5"', "interval = 1"), "greater than or equal to 10"),
         (GOOD + GOOD, r"the names \['night'\] are given twice"),
-        (GOOD.replace('"nightly"', '"os.system"'), "Input should be 'surrogate', 'operator' or 'nightly'"),
+        (
+            GOOD.replace('"nightly"', '"os.system"'),
+            "Input should be 'surrogate', 'operator', 'closure' or 'nightly'",
+        ),
         (GOOD.replace('"night"', '"../x"'), "String should match pattern"),
         (GOOD.replace("mine.toml", "lost.toml"), r"deployment 'night': there is no config file lost\.toml"),
     ],

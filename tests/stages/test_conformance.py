@@ -16,7 +16,7 @@ from tests.stages.closure_sets import closed, forecast, moments
 CUT = [name for name, stage in STAGES.items() if stage.split_over and name not in ("ingest", "ingest_arrays")]
 
 LAZY = ["common_mesh", "morph", "reduce", "evaluate", "split", "normalise", "train_operator", "ensemble"]
-LAZY += ["predict_operator", "evaluate_operator", "evaluate_closure", "simulate_kinetic", "moments"]
+LAZY += ["predict_operator", "evaluate_operator", "evaluate_closure", "simulate_kinetic", "moments", "close"]
 LAZY += ["train_closure", "acquire", "infer_parameters"]
 
 FEEDS = {
@@ -39,6 +39,7 @@ FEEDS = {
     "train_closure": {"runs.0": "moments"},
     "acquire": {"models.0": "train_closure", "models.1": "train_closure", "runs.0": "moments"},
     "infer_parameters": {"observations": "moments"},
+    "close": {"truth": "moments", "model": "train_closure"},
     "evaluate_closure": {
         "truth": "made-up moments",
         "long.bingham": "made-up runs",
@@ -51,6 +52,7 @@ SMALL = {
     "train_closure": {"epochs": 3},
     "acquire": {"method": "sobol", "candidates": 4, "count": 1, "begin": 0.0, "frames": 1},
     "infer_parameters": {"window": 0.2, "windows": 2},
+    "close": {"time_step": 0.05},
     "simulate_kinetic": {
         "points": 12,
         "modes": 9,

@@ -1,0 +1,172 @@
+"""The config of the closure pipeline: one section a stage, candidates, forecasts, active learning."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
+
+from pipelines.config import PipelineConfig, sections
+from pipelines.operator_config import NAME
+from stages.base import StageConfig
+from stages.registry import CLOSURE
+from stages.train_closure import UNTRAINED
+
+SHORT = "short"
+"""Last part of the label of a step that makes forecasts."""
+
+
+class ClosureCandidate(BaseModel):
+    """One closure that competes: its family, `settings` of it, `training` over the section train_closure.
+
+    seeds: each trains a model of its own; a family without weights has one. start: a candidate before it,
+    whose model of the same seed it goes on from, with its family and settings.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(pattern=NAME)
+    family: str
+    seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
+    settings: dict[str, Any] = Field(default_factory=dict)
+    mode: Literal["apriori", "aposteriori"] = "apriori"
+    start: str = ""
+    training: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def learned(self) -> bool:
+        """Whether it has weights."""
+        return self.family not in UNTRAINED
+
+    @property
+    def all_seeds(self) -> tuple[int, ...]:
+        """Seeds that make a difference."""
+        return self.seeds if self.learned else self.seeds[:1]
+
+    def called(self, seed: int) -> str:
+        """What tables call its model of a seed."""
+        return self.name if len(self.all_seeds) == 1 else f"{self.name}.{seed}"
+
+
+class ActiveLearning(BaseModel):
+    """`rounds` times the members of candidate `learner`, one a seed, choose the next conditions."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rounds: int = Field(default=0, ge=0, le=50)
+    learner: str = ""
+
+
+class Closure(PipelineConfig):
+    """The candidates, what forecasts differ in from the section close, and active learning; the sections of
+    the stages follow.
+
+    short: of the section close, for forecasts from frames of the truth; without `starts` none are made.
+    infer: the candidate by whose model the parameters of the kinetic runs are estimated; empty: none.
+    """
+
+    pipeline: ClassVar[str] = "closure"
+    scores: ClassVar[str] = "evaluate_closure"
+    report_step: ClassVar[str] = "report_closure"
+
+    candidates: tuple[ClosureCandidate, ...] = Field(min_length=1)
+    short: dict[str, Any] = Field(default_factory=dict)
+    active: ActiveLearning = ActiveLearning()
+    infer: str = ""
+
+    def candidate(self, name: str) -> ClosureCandidate:
+        """The candidate of a name."""
+        return next(one for one in self.candidates if one.name == name)
+
+    @model_validator(mode="after")
+    def _candidates(self) -> "Closure":
+        names = [one.name for one in self.candidates]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"the names {twice} of candidates are given twice; expected each once")
+        for position, one in enumerate(self.candidates):
+            if one.start:
+                self._startable(one, names[:position])
+            for seed in one.all_seeds:
+                self.section(f"train_closure.{one.name}.{seed}")
+        for what, name in (("active.learner", self.active.learner), ("infer", self.infer)):
+            if name and name not in names:
+                raise ValueError(f"{what} is {name!r}, expected one of the candidates {names}")
+        if self.active.rounds:
+            members = self.candidate(self.active.learner).all_seeds if self.active.learner else ()
+            if len(members) < 2 or not self.candidate(self.active.learner).learned:
+                raise ValueError(
+                    f"active.learner is {self.active.learner!r} with {len(members)} seeds, expected a "
+                    "learned candidate with at least 2: members that disagree choose the next conditions"
+                )
+        return self
+
+    def _startable(self, one: ClosureCandidate, before: list[str]) -> None:
+        if one.start not in before:
+            raise ValueError(
+                f"candidate {one.name!r} starts from {one.start!r}, expected one before it: {before}"
+            )
+        first = self.candidate(one.start)
+        lacking = sorted(set(one.all_seeds) - set(first.all_seeds))
+        if lacking or first.family != one.family:
+            raise ValueError(
+                f"candidate {one.name!r} ({one.family!r}, seeds {list(one.all_seeds)}) starts from "
+                f"{one.start!r} ({first.family!r}, seeds {list(first.all_seeds)}), expected the same family "
+                "and seeds"
+            )
+
+    @model_validator(mode="after")
+    def _fits(self) -> "Closure":
+        runs: Any = self.section("conditions")
+        if not runs.test_seeds:
+            raise ValueError(
+                "conditions.test_seeds is empty: closures are scored on kinetic runs of their own"
+            )
+        if not runs.train_seeds and any(one.learned for one in self.candidates):
+            raise ValueError("conditions.train_seeds is empty and a candidate learns: give it a seed")
+        baseline = getattr(self.section("evaluate_closure"), "baseline")  # noqa: B009 - of a made class
+        labels = [one.called(seed) for one in self.candidates for seed in one.all_seeds]
+        if baseline not in labels:
+            raise ValueError(
+                f"evaluate_closure.baseline is {baseline!r}, expected one of {labels}: add the candidate, or "
+                "name another"
+            )
+        times = set(self._frames())
+        wrong = [t for t in self.short.get("starts", ()) if round(float(t), 9) not in times]
+        if wrong:
+            raise ValueError(
+                f"short.starts has {wrong[0]:g}, expected a time of a frame: a multiple of "
+                "simulate_kinetic.every up to its time"
+            )
+        self.section(f"close.{self.candidates[0].name}.{self.candidates[0].seeds[0]}.{SHORT}")
+        return self
+
+    def _frames(self) -> list[float]:
+        """Times of the frames of the moments."""
+        runs: Any = self.section("simulate_kinetic")
+        kept: Any = self.section("moments")
+        times = [float(t) for t in runs.times if t >= kept.start - 1e-9]
+        return [round(t, 9) for t in times[:: kept.stride]]
+
+    def section(self, label: str) -> StageConfig:
+        """Config of a step: that of its stage, with what its candidate or the forecasts say."""
+        base, (stage, *rest) = super().section(label), label.split(".")
+        if stage == "train_closure" and rest:
+            chosen = self.candidate(rest[0])
+            own = {"family": chosen.family, "mode": chosen.mode, "seed": int(rest[1])}
+            settings = self.candidate(chosen.start).settings if chosen.start else chosen.settings
+            values = {**chosen.training, **own, "settings": settings if chosen.learned else {}}
+            return _changed(base, values, f"candidate {chosen.name!r}")
+        if stage == "close" and rest[-1:] == [SHORT]:
+            return _changed(base, self.short, "short")
+        return base
+
+
+def _changed(base: StageConfig, values: Mapping[str, Any], what: str) -> StageConfig:
+    try:
+        return type(base).model_validate({**base.model_dump(mode="json"), **values})
+    except ValidationError as error:
+        said = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise ValueError(f"{what}: {said}") from error
+
+
+ClosureConfig: type[Closure] = create_model("ClosureConfig", __base__=Closure, **sections(CLOSURE))
