@@ -111,20 +111,17 @@ def survived(runs: xr.Dataset, row: int) -> float:
     return float(runs["survived_until"].values[row]) if "survived_until" in runs else float("inf")
 
 
-def unit_cost(runs: xr.Dataset, row: int) -> float:
+def unit_cost(runs: xr.Dataset, row: int, end: float) -> float:
     """Seconds of computing for one unit of time; NaN where the run does not tell.
 
-    From run_seconds over the time that was run, else step_seconds over the step (an attribute or one a
-    sample).
+    step_seconds over the time step (an attribute), else run_seconds over the time that the run had from t = 0
+    to its `end`, whatever frames were left out at its beginning.
     """
-    end = min(float(runs["time"].values[-1]), survived(runs, row))
-    start = float(runs["time"].values[0])
-    if "run_seconds" in runs and end > start:
-        return float(runs["run_seconds"].values[row]) / (end - start)
-    if "step_seconds" not in runs:
-        return float("nan")
-    step = runs["step"].values[row] if "step" in runs else runs.attrs.get("step", np.nan)
-    return float(runs["step_seconds"].values[row]) / float(step)
+    if "step_seconds" in runs and "step" in runs.attrs:
+        return float(runs["step_seconds"].values[row]) / float(runs.attrs["step"])
+    if "run_seconds" in runs and end > 0.0:
+        return float(runs["run_seconds"].values[row]) / end
+    return float("nan")
 
 
 def check_grid(truth: xr.Dataset, runs: xr.Dataset, what: str) -> None:

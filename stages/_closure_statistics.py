@@ -124,7 +124,7 @@ def _facts(runs: xr.Dataset, rows: Sequence[int], ends: np.ndarray) -> dict[str,
         "survival": float((reached >= last - 1e-6).mean()),
         "survived_until": float(np.minimum(reached, last).min()),
         "asked_until": last,
-        "unit_cost": float(np.mean([unit_cost(runs, row) for row in rows])),
+        "unit_cost": float(np.mean([unit_cost(runs, r, e) for r, e in zip(rows, reached, strict=True)])),
     }
     if "violations" in runs:
         found["violations"] = float(np.sum(runs["violations"].values[list(rows)]))

@@ -168,10 +168,13 @@ def test_a_priori_errors_are_those_of_the_formula(metrics, truth):
     assert np.nanmean(error_map[:3]) > 1.5 * np.nanmean(error_map[4:])  # aligned particles are its best case
 
 
-def test_costs_are_per_unit_of_time(metrics):
+def test_costs_are_per_unit_of_time(metrics, truth):
     assert score(metrics, "kinetic", "unit_cost") == pytest.approx(60.0 / 30.0)
     assert score(metrics, "learned", "unit_cost") == pytest.approx(0.002 / 0.01)
     assert score(metrics, "learned", "speed_up") == pytest.approx(10.0)
+    late = truth.sel(time=slice(6.0, None))  # moments of a run whose beginning was left out
+    found = STAGE(EvaluateClosureConfig(bins=4), truth=late, **{"long.bingham": closed(late)})
+    assert score(found, "kinetic", "unit_cost") == pytest.approx(60.0 / 30.0)
 
 
 def test_conditions_stand_beside_each_other_and_signs_do_not_cancel():
