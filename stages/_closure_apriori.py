@@ -86,9 +86,9 @@ def errors(runs: Sequence[Run], rule: Rule, edges: tuple[np.ndarray, np.ndarray]
     """NMSE of S:T, all late frames of all runs together, standard errors from the scatter over the runs.
 
     apriori_nmse: mean of the components xx and xy; along, across: components nn and nm, n the director;
-    share: part of the squared error that is across; violations: part of the points whose fourth moments no
-    density has; map: root mean square of the error of the deviator in bins of r and |e| over that of the
-    truth in all, NaN in bins without a point.
+    share: part of the squared error that is across; violations: part of the points that have moments of a
+    density until the closure adds its own; map: root mean square of the error of the deviator in bins of r
+    and |e| over that of the truth in all, NaN in bins without a point.
     """
     guesses = [_guess(run, rule) for run in runs]
     pooled = _scores(runs, guesses)
@@ -135,8 +135,16 @@ def _scores(runs: Sequence[Run], guesses: Sequence[tuple[np.ndarray, np.ndarray]
 
 
 def _outside(run: Run, z4: np.ndarray) -> np.ndarray:
+    """Points whose z_4 no density has, though one has their z_2."""
     f = run.fields
-    return np.ravel(harmonics.excess(f.c, f.z2, z4) > _VIOLATION * f.c)
+    possible = np.abs(f.z2) <= f.c * (1.0 - _VIOLATION)
+    return np.ravel(possible & (harmonics.excess(f.c, f.z2, z4) > _VIOLATION * f.c))
+
+
+def unrealizable(runs: Sequence[Run]) -> float:
+    """Part of the points of the truth that no density has: a grid or modes that do not resolve it."""
+    fields = [run.fields for run in runs]
+    return float(np.mean([(harmonics.excess(f.c, f.z2, f.z4) > _VIOLATION * f.c).mean() for f in fields]))
 
 
 def map_edges(runs: Sequence[Run], bins: int) -> tuple[np.ndarray, np.ndarray]:

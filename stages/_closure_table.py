@@ -15,7 +15,10 @@ METRICS: dict[str, tuple[str, str]] = {
     "apriori_along": ("1", "NMSE of the component of S:T along the director"),
     "apriori_across": ("1", "NMSE of the component of S:T across the director"),
     "apriori_share_across": ("1", "part of the squared error of the deviator that is across"),
-    "apriori_violations": ("1", "part of the points whose fourth moments no density has, a priori"),
+    "apriori_violations": (
+        "1",
+        "part of the points given moments that no density has; truth: by itself",
+    ),
     "decorrelation_time": ("1", "until the vorticity correlation falls below the threshold, mean"),
     "decorrelation_kept": ("1", "part of the forecasts that never fell below it, counted with their end"),
     "forecast_survival": ("1", "part of the forecasts that reached their end"),

@@ -8,8 +8,7 @@ import numpy as np
 import xarray as xr
 
 from stages._closure_runs import TRUTH
-from stages._closure_table import POOLED
-from stages._report_figures import FAINT, INK, PALETTE, Plot, colour_bar, number, ticks
+from stages._report_figures import INK, PALETTE, Plot, colour_bar, ticks
 from stages._report_operator_figures import powers, thin
 from stages.report_page import note
 
@@ -51,8 +50,8 @@ def chart(
     x = np.concatenate([one.x[np.isfinite(one.y)] for one in made])
     y = np.concatenate([one.y[np.isfinite(one.y)] for one in made])
     if low is not None:
-        y = np.append(y[y >= (floor := np.log10(low) if logarithmic[1] else low)], floor)
-    ends = _ends(x, 0.0), _ends(y, 0.05)
+        y = np.maximum(y, np.log10(low) if logarithmic[1] else low)
+    ends = ends_of(x, 0.0), ends_of(y, 0.05)
     across, up = (_powers(*e) if log else ticks(*e, 5) for e, log in zip(ends, logarithmic, strict=True))
     wide = 30 + 7 * max(len(text) for text in [one.name for one in made] + [text for *_, text in lines])
     plot = Plot(*ends, x_label, y_label, across, up, width=width, height=290, legend_width=wide)
@@ -88,7 +87,8 @@ def _scaled(one: Curve, logarithmic: tuple[bool, bool]) -> Curve:
     return Curve(one.name, x, y, one.colour, half, one.opacity)
 
 
-def _ends(values: np.ndarray, pad: float) -> tuple[float, float]:
+def ends_of(values: np.ndarray, pad: float) -> tuple[float, float]:
+    """Ends of an axis that holds the values, with a share of their range on both sides."""
     low, high = float(values.min()), float(values.max())
     room = pad * (high - low) if high > low else (0.1 * abs(low) or 0.1)
     return low - room, high + room
@@ -219,59 +219,3 @@ def _map(name: str, values: np.ndarray, strain: np.ndarray, limits: tuple[float,
                 f'height="{bottom - upper + 0.4:.1f}" fill="{fill}" shape-rendering="crispEdges"/>'
             )
     return f"<figure><figcaption>{escape(name)}</figcaption>{plot.svg(name)}</figure>"
-
-
-_PLANE = (
-    ("apriori_nmse", "a-priori NMSE of S:T"),
-    ("w1_order", "W₁ distance of r"),
-    ("spectrum_rmse", "error of the spectrum"),
-)
-"""What is mapped over the plane of activity and alignment."""
-
-
-def plane(metrics: xr.Dataset, closure: str) -> str:
-    """A closure's errors over those of the baseline at every tested point (alpha, zeta); blue is better.
-
-    Nothing where there is one condition, or the closure is the baseline itself.
-    """
-    points = metrics["condition"].values != POOLED
-    baseline = str(metrics.attrs["baseline"])
-    if points.sum() < 2 or closure == baseline or baseline not in metrics["closure"].values:
-        return ""
-    alpha, zeta = metrics["condition_alpha"].values[points], metrics["condition_zeta"].values[points]
-    figures = []
-    for name, label in _PLANE:
-        score = metrics["score"].sel(metric=name).isel(condition=np.flatnonzero(points))
-        with np.errstate(divide="ignore", invalid="ignore"):
-            ratio = score.sel(closure=closure).values / score.sel(closure=baseline).values
-        if np.isfinite(ratio).any():
-            figures.append(_points(alpha, zeta, ratio, label))
-    if not figures:
-        return ""
-    text = (
-        f"Error of {closure} over that of {baseline} at every tested point of activity and alignment: blue "
-        "and below 1 where the learned closure is better, red and above 1 where it is worse."
-    )
-    return note(text) + side_by_side(*figures)
-
-
-def _points(alpha: np.ndarray, zeta: np.ndarray, ratio: np.ndarray, label: str) -> str:
-    ends = _ends(alpha, 0.15), _ends(np.log10(zeta), 0.15)
-    plot = Plot(
-        *ends, "activity α", "alignment ζ", ticks(*ends[0], 5), powers(*ends[1]), width=400, height=320
-    )
-    for a, z, value in zip(alpha, np.log10(zeta), ratio, strict=True):
-        x, y = plot.at(float(a), float(z))
-        if not np.isfinite(value):
-            plot.parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="15" fill="{FAINT}"/>')
-            continue
-        strength = float(np.clip(abs(np.log2(max(value, 1e-6))) / 3.0, 0.12, 1.0))
-        colour = PALETTE[0] if value <= 1.0 else PALETTE[1]
-        ink = "#fff" if strength > 0.5 else INK
-        plot.parts.append(
-            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="16" fill="#fff"/>'
-            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="16" fill="{colour}" fill-opacity="{strength:.2f}" '
-            f'stroke="{colour}"/><text x="{x:.1f}" y="{y + 4:.1f}" text-anchor="middle" style="fill:{ink}">'
-            f"{escape(number(float(value), 2))}</text>"
-        )
-    return f"<figure><figcaption>{escape(label)}</figcaption>{plot.svg(label)}</figure>"

@@ -25,7 +25,8 @@ class EvaluateClosureConfig(StageConfig):
     which statistics are stationary; until: their end, that of the kinetic runs where none; leads: lead times
     at which VRMSE is listed; threshold: of the vorticity correlation; untrained: families of closures
     without weights whose a-priori error is taken beside the models'; frames: of each run that a-priori errors
-    look at; bins: of densities and of the map over (r, |e|).
+    look at; bins: of the map over (r, |e|), half of those of
+    densities.
     """
 
     baseline: str = "bingham"
@@ -64,14 +65,15 @@ def run(config: EvaluateClosureConfig, truth: xr.Dataset, **several: xr.Dataset)
     the others: what chance alone makes. Errors of time means know the memory within a run and the scatter
     between seeds, whichever says more. Runs that died before `until` are left out of late-time statistics and
     counted in `survival`; what they had till then is in `*_dead`. Where no run is left, statistics are NaN.
-    Condition "all": see `_closure_table.pooled`.
+    Condition "all": see `_closure_table.pooled`. A condition of which every kinetic run failed before `until`
+    has no scores, and says so in `undefined`.
 
     vrmse (condition, closure, field, lead) and vorticity correlation (condition, closure, forecast_time);
     `nearly_constant` marks fields whose VRMSE means nothing. spectrum (condition, closure, wavenumber);
     density_order, density_speed; error_map over (r, |e|); series_order and series_speed of every run.
 
-    Raises InputError where a test sample is missing, where times or grids do not meet, and where the
-    baseline is among the inputs of neither kind though closures were run.
+    Raises InputError where a test sample is missing, no condition has a whole kinetic run, times or grids do
+    not meet, and where there are long runs, and none of the baseline.
     """
     given = _Given(truth, labels_of(several, "long"), labels_of(several, "short"), _rules(config, several))
     if given.long and config.baseline not in given.long:
@@ -85,6 +87,11 @@ def run(config: EvaluateClosureConfig, truth: xr.Dataset, **several: xr.Dataset)
     made = _Made(config, given, names, closures)
     for c, point in enumerate(points):
         made.condition(c, point)
+    if all(made.reasons[: len(points)]):
+        raise InputError(
+            f"there is nothing to compare with: {points[0].name}: {made.reasons[0]}; set until to what the "
+            "runs have, or mend the runs"
+        )
     return made.dataset(points)
 
 
@@ -132,15 +139,15 @@ class _Made:
         coarsest = min(one.sizes["x"] for one in every)
         self.waves = statistics.shells(coarsest, float(given.truth.attrs["length"]))
         self.spectrum, self.spectrum_error = np.full((2, *shape, self.waves.size), np.nan)
-        self.density = {name: np.full((*shape, config.bins), np.nan) for name in ("order", "speed")}
-        self.edges = {
-            name: np.full((shape[0], config.bins + 1), np.nan) for name in ("order", "speed", "strain")
-        }
+        bins = {"order": 2 * config.bins, "speed": 2 * config.bins, "strain": config.bins}
+        self.density = {name: np.full((*shape, bins[name]), np.nan) for name in ("order", "speed")}
+        self.edges = {name: np.full((shape[0], count + 1), np.nan) for name, count in bins.items()}
         self.map = np.full((*shape, config.bins, config.bins), np.nan)
         self.series_times = np.unique(np.concatenate([np.round(one["time"].values, 9) for one in every]))
         rows = sum(len(one.rows) for one in conditions_of(given.truth))
         self.series = np.full((2, len(self.closures), rows, self.series_times.size), np.nan)
         self.samples: list[tuple[str, str]] = []
+        self.reasons = [""] * len(self.conditions)
 
     def put(self, c: int, closure: str, score: Mapping[str, float], error: Mapping[str, float]) -> None:
         """Enter scores and their errors by name."""
@@ -155,9 +162,14 @@ class _Made:
         first = len(self.samples)
         names = self.given.truth["sample_name"].values
         self.samples += [(str(names[row]), point.name) for row in point.rows]
+        own = statistics.gather(self.given.truth, point.rows, self.config.late, self.until, "truth")
+        if not own.order:
+            ends = ", ".join(f"{one[0][-1] if len(one[0]) else 0.0:g}" for one in own.series)
+            self.reasons[c] = f"no kinetic run reaches t = {self.until:g}, they end at {ends}"
+            return
         self._forecasts(c, point)
         self._apriori(c, point)
-        self._statistics(c, point, first)
+        self._statistics(c, point, first, own)
 
     def _forecasts(self, c: int, point: Condition) -> None:
         for closure, runs in self.given.short.items():
@@ -187,19 +199,14 @@ class _Made:
         runs = apriori.late_runs(self.given.truth, point.rows, config.late, self.until, config.frames)
         edges = apriori.map_edges(runs, config.bins)
         self.edges["strain"][c] = edges[1]
+        self.put(c, TRUTH, {"apriori_violations": apriori.unrealizable(runs)}, {})
         for closure, make in self.given.rules.items():
             found = apriori.errors(runs, make(), edges)
             self.put(c, closure, found.scores, found.deviations)
             self.map[c, self.closures.index(closure)] = found.error_map
 
-    def _statistics(self, c: int, point: Condition, first: int) -> None:
+    def _statistics(self, c: int, point: Condition, first: int, own: statistics.Late) -> None:
         truth, config = self.given.truth, self.config
-        own = statistics.gather(truth, point.rows, config.late, self.until, "truth")
-        if not own.order:
-            raise InputError(
-                f"no kinetic run of {point.name} reaches t = {self.until:g}: there is nothing to compare "
-                "with; leave the condition out, or set until to what the runs have"
-            )
         self._bins(c, own)
         self._enter(c, TRUTH, own, first)
         self.put(c, TRUTH, statistics.floors(own), {})
@@ -219,8 +226,8 @@ class _Made:
     def _bins(self, c: int, own: statistics.Late) -> None:
         """Bins of the densities: of r from 0 to 1, of |u| up to a third above what the truth has."""
         fastest = max(float(one.max()) for one in own.speed)
-        self.edges["order"][c] = np.linspace(0.0, 1.0, self.config.bins + 1)
-        self.edges["speed"][c] = np.linspace(0.0, 4.0 / 3.0 * (fastest or 1.0), self.config.bins + 1)
+        self.edges["order"][c] = np.linspace(0.0, 1.0, 2 * self.config.bins + 1)
+        self.edges["speed"][c] = np.linspace(0.0, 4.0 / 3.0 * (fastest or 1.0), 2 * self.config.bins + 1)
 
     def _enter(self, c: int, closure: str, own: statistics.Late, first: int) -> None:
         m = self.closures.index(closure)
@@ -266,10 +273,13 @@ class _Made:
             "density_order": ((*dims, "bin"), self.density["order"], "probability density of r"),
             "density_speed": ((*dims, "bin"), self.density["speed"], "probability density of |u|"),
             "error_map": ((*dims, "order_bin", "strain_bin"), self.map, "relative error of S:T"),
-            **{f"{n}_edge": (("condition", "edge"), v, f"edges of bins, {n}") for n, v in self.edges.items()},
+            "order_edge": (("condition", "edge"), self.edges["order"], "edges of the bins of r"),
+            "speed_edge": (("condition", "edge"), self.edges["speed"], "edges of the bins of |u|"),
+            "strain_edge": (("condition", "map_edge"), self.edges["strain"], "edges of the bins of |e|"),
             "series_order": (("closure", "sample", "time"), self.series[0], "mean order parameter"),
             "series_speed": (("closure", "sample", "time"), self.series[1], "root-mean-square velocity"),
             "sample_condition": (("sample",), np.array([c for _, c in self.samples]), "its condition"),
+            "undefined": (("condition",), np.array(self.reasons), "why a condition has no scores"),
             "condition_alpha": (("condition",), np.array([*(p.alpha for p in points), np.nan]), "activity"),
             "condition_zeta": (("condition",), np.array([*(p.zeta for p in points), np.nan]), "alignment"),
         }

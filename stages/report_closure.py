@@ -14,13 +14,13 @@ from stages._report_closure_figures import (
     colours_of,
     decorrelation,
     error_maps,
-    plane,
     said,
     side_by_side,
     spectra_and_densities,
     time_series,
 )
 from stages._report_closure_pictures import shown_runs, snapshots
+from stages._report_closure_plane import plane
 from stages._report_closure_tables import (
     LONG_NOTE,
     a_priori,
@@ -32,10 +32,11 @@ from stages._report_closure_tables import (
     stability,
     verdict,
 )
+from stages._report_figures import number
 from stages.base import Stage, StageConfig, schema
 from stages.report_operator import lineage
 from stages.report_page import folded, items, note, page, section
-from stages.variables import MOMENTS
+from stages.variables import MOMENTS, TRAIN
 
 UNTRAINED = ("bingham", "quadratic", "natural")
 """Closures without weights; what is not one of them is drawn as the learned one."""
@@ -111,12 +112,15 @@ def run(
         animation(runs[:3], late, config.frames, config.megabytes, config.seconds) if config.frames else ""
     )
     rest = [name for name in conditions_of(metrics) if name != condition]
+    maps = {name: plane(metrics, name) for name in names if name not in (TRUTH, closure)}
+    others = [folded(f"{name} over the same plane", text) for name, text in maps.items() if text]
     sections = [
         section("Does the closure hold?", verdict(metrics, condition, closure, wanted),
                 _long(metrics, condition, closure)),
         section("The runs, moving", moving),
         section("The runs, still", snapshots(runs, times, late, sample)),
-        section("Over the plane of activity and alignment", plane(metrics, closure),
+        section("Over the plane of activity and alignment", plane(metrics, closure, _trained(truth)),
+                *others,
                 every_condition(metrics, closure)),
         section("Statistics", time_series(metrics, condition, colours),
                 spectra_and_densities(metrics, condition, colours)),
@@ -153,6 +157,14 @@ def _closure(config: ReportClosureConfig, metrics: xr.Dataset) -> str:
     learned = [name for name in names if name not in (*UNTRAINED, baseline)]
     first = [*learned, *(name for name in names if name == baseline), *names]
     return _known("closure", config.closure, list(dict.fromkeys(first)))
+
+
+def _trained(truth: xr.Dataset) -> list[tuple[float, float]]:
+    """Points of the runs that trained, where the truth holds them too."""
+    if "split" not in truth or "alpha" not in truth:
+        return []
+    rows = np.flatnonzero(truth["split"].values == TRAIN)
+    return sorted({(float(truth["alpha"].values[i]), float(truth["zeta"].values[i])) for i in rows})
 
 
 def _times(times: np.ndarray, late: float) -> tuple[float, ...]:
@@ -197,6 +209,18 @@ def _limits(metrics: xr.Dataset, truth: xr.Dataset) -> list[str]:
     ]
     if few < 3:
         said.append("Fewer than three seeds somewhere: the standard errors themselves are uncertain.")
+    said += [
+        f"No scores at {name}: {reason}."
+        for name, reason in zip(metrics["condition"].values, metrics["undefined"].values, strict=True)
+        if str(reason)
+    ]
+    lost = metrics["score"].sel(closure=TRUTH, metric="apriori_violations").values[:-1]
+    if np.nan_to_num(lost).max() > 1e-3:
+        said.append(
+            f"Up to {number(100.0 * float(np.nanmax(lost)), 2)} % of the points of the kinetic runs "
+            "have moments that no density has: their grid does not resolve the cores of defects, so part of "
+            "every error is that of the grid. Simulate with more points."
+        )
     if "warning" in truth:
         told = dict.fromkeys(str(text) for text in truth["warning"].values if str(text))
         said += [f"Of the kinetic runs: {text}" for text in told]

@@ -5,6 +5,7 @@ import pytest
 import xarray as xr
 
 from kernels.errors import InputError
+from stages.closure_model import untrained
 from stages.evaluate_closure import STAGE, EvaluateClosureConfig, summary, table
 from tests.stages.closure_sets import closed, dies, forecast, moments
 
@@ -191,6 +192,18 @@ def test_conditions_stand_beside_each_other_and_signs_do_not_cancel():
     assert found["sample_condition"].values.tolist() == ["alpha=-3, zeta=1"] * 2 + ["alpha=-1, zeta=2"] * 2
 
 
+def test_a_condition_whose_kinetic_runs_failed_has_a_reason_and_no_scores():
+    truth = moments(((-3.0, 1.0), (-1.0, 2.0)), (5,), frames=31, n=8)
+    run = closed(truth, 1.1)
+    row = truth["sample_name"].values.tolist().index("a-3_z1_s5")
+    for name in ("D_xx", "u_x"):
+        truth[name].values[row, 15:] = np.nan
+    found = STAGE(EvaluateClosureConfig(bins=4), truth=truth, **{"long.bingham": run})
+    assert found["undefined"].values.tolist() == ["no kinetic run reaches t = 30, they end at 14", "", ""]
+    assert np.isnan(found["score"][0]).all()
+    assert score(found, "bingham", "order_bias", 2) == pytest.approx(0.1)
+
+
 def test_nearly_constant_fields_are_marked(truth):
     flat = truth.copy(deep=True)
     flat["concentration"].values[:] = 1.0
@@ -243,5 +256,17 @@ def test_a_truth_without_test_samples_or_late_frames_is_refused(truth):
     ruined = dies(truth.assign(survived_until=truth["alpha"] * 0.0 + 30.0), 2, 20.0)
     for row in (1, 3):
         ruined = dies(ruined, row, 20.0)
-    with pytest.raises(InputError, match="no kinetic run of alpha=-3, zeta=1 reaches t = 30"):
+    with pytest.raises(
+        InputError, match="alpha=-3, zeta=1: no kinetic run reaches t = 30, they end at 20, 20, 20"
+    ):
         STAGE(EvaluateClosureConfig(), truth=ruined)
+
+
+def test_a_model_as_a_dataset_is_asked_as_the_closure_that_it_holds(truth):
+    model = untrained("quadratic")
+    found = STAGE(
+        EvaluateClosureConfig(bins=4, untrained=("quadratic",)), truth=truth, **{"models.own": model}
+    )
+    for name in ("apriori_nmse", "apriori_along", "apriori_violations"):
+        assert score(found, "own", name) == score(found, "quadratic", name)
+    assert score(found, "kinetic", "apriori_violations") == 0.0
