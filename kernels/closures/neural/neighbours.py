@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from kernels.closures.base import Moments
 from kernels.closures.neural.gradient import grid_of
 from kernels.closures.neural.network import algebraic
-from kernels.closures.neural.pointwise import Neural, strain_scalars, strain_terms
+from kernels.closures.neural.pointwise import Neural, strain_seen
 from kernels.closures.neural.settings import CnnSettings, FnoSettings
 from kernels.errors import InputError
 
@@ -24,12 +24,10 @@ class _Nonlocal(Neural):
     invariants = 3
     terms = 3
 
-    def _scalars(self, q: Tensor, moments: Moments) -> list[Tensor]:
+    def seen(self, q: Tensor, moments: Moments) -> tuple[list[Tensor], list[Tensor]]:
+        """As `pointwise.strain_seen`."""
         grid_of(self.family, moments)
-        return strain_scalars(q, moments.strain)
-
-    def _basis(self, q: Tensor, moments: Moments) -> list[Tensor]:
-        return strain_terms(q, moments.strain)
+        return strain_seen(q, moments.strain)
 
     def coefficients(self, inputs: Tensor) -> Tensor:
         """The network of channels (..., n, n, k), as (samples, k, n, n)."""

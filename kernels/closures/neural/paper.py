@@ -29,22 +29,20 @@ class Paper(Neural):
     def _make(self, inputs: int) -> None:
         self.network = Perceptron(inputs, self.terms, self.settings.width, self.settings.depth, "sine")
 
-    def _scalars(self, q: Tensor, moments: Moments) -> list[Tensor]:
-        """tr D.D, tr E.E, tr D.E; q is z_2 / c."""
+    def seen(self, q: Tensor, moments: Moments) -> tuple[list[Tensor], list[Tensor]]:
+        """tr D.D, tr E.E, tr D.E; deviators of D, twice, and of E, for their scales alone."""
         z2, e, c = moments.z2, moments.strain, moments.c
-        return [
+        scalars = [
             (c * c + z2.real**2 + z2.imag**2) / 2.0, 2.0 * (e.real**2 + e.imag**2),
             z2.real * e.real + z2.imag * e.imag,
         ]  # fmt: skip
-
-    def _basis(self, q: Tensor, moments: Moments) -> list[Tensor]:
-        """Deviators of D, twice, and of E, for the scales alone."""
-        return [q / 2.0, q / 2.0, moments.strain]
+        return scalars, [z2 / 2.0, z2 / 2.0, e]
 
     def forward(self, moments: Moments, physics: Physics) -> Tensor:
         """z_4 of which the contraction with T is what the network says."""
         z2 = moments.z2
-        a = self.coefficients(self.inputs(moments, physics)) / self.term_scale
+        scalars, _ = self.seen(z2, moments)
+        a = self.coefficients(self.inputs(scalars, physics)) / self.term_scale
         deviator = (a[..., 0] + 2.0 * physics.zeta * a[..., 1]) * z2 / 2.0 + a[..., 2] * moments.strain
         t = harmonics.driving(moments.strain, z2, physics.zeta)
         rest = 4.0 * deviator - 2.0 * physics.zeta * moments.c * z2 - t * moments.c

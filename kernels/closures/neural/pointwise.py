@@ -62,12 +62,8 @@ class Neural(Closure):
             raise InputError(f"{self.family!r} was given a depth of {settings.depth}, expected at least 1")
         self.network = Perceptron(inputs, self.terms, settings.width, settings.depth)
 
-    def _scalars(self, q: Tensor, moments: Moments) -> list[Tensor]:
-        """Invariants, real."""
-        raise NotImplementedError
-
-    def _basis(self, q: Tensor, moments: Moments) -> list[Tensor]:
-        """Terms of charge 4, complex."""
+    def seen(self, q: Tensor, moments: Moments) -> tuple[list[Tensor], list[Tensor]]:
+        """Invariants (real) and terms of charge 4 (complex)."""
         raise NotImplementedError
 
     def coefficients(self, inputs: Tensor) -> Tensor:
@@ -80,8 +76,8 @@ class Neural(Closure):
         if not torch.is_grad_enabled() and fused.serves(self, moments, physics):
             return fused.fourth_moment(self, moments, physics)
         q = moments.z2 / moments.c
-        weights = self.coefficients(self.inputs(moments, physics)) / self.term_scale
-        terms = self._basis(q, moments)
+        scalars, terms = self.seen(q, moments)
+        weights = self.coefficients(self.inputs(scalars, physics)) / self.term_scale
         v = terms[0] * weights[..., 0]
         for k in range(1, self.terms):
             v = v + terms[k] * weights[..., k]
@@ -90,23 +86,21 @@ class Neural(Closure):
             w = disc.joined(disc.bingham(q), w)
         return moments.c * (q * q + (1.0 - q.real**2 - q.imag**2) * w)
 
-    def inputs(self, moments: Moments, physics: Physics) -> Tensor:
+    def inputs(self, scalars: list[Tensor], physics: Physics) -> Tensor:
         """What the network is given (..., k): invariants and numbers of the physics, standardised."""
-        given = torch.stack(self._raw(moments.z2 / moments.c, moments, physics), dim=-1)
-        return (given - self.mean) / self.scale
+        return (torch.stack(self._raw(scalars, physics), dim=-1) - self.mean) / self.scale
 
-    def _raw(self, q: Tensor, moments: Moments, physics: Physics) -> list[Tensor]:
-        numbers = [_spread(getattr(physics, name), q) for name in self.settings.parameters]
-        return [*self._scalars(q, moments), *numbers]
+    def _raw(self, scalars: list[Tensor], physics: Physics) -> list[Tensor]:
+        return [*scalars, *(_spread(getattr(physics, n), scalars[0]) for n in self.settings.parameters)]
 
     def calibrate(self, moments: Moments, physics: Physics) -> None:
         """Take means and scales of inputs and terms from moments that the closure will be trained on."""
         with torch.no_grad():
-            q = moments.z2 / moments.c
-            mean, scale = standardised(self._raw(q, moments, physics))
+            scalars, terms = self.seen(moments.z2 / moments.c, moments)
+            mean, scale = standardised(self._raw(scalars, physics))
             self.mean.copy_(mean)
             self.scale.copy_(scale)
-            sizes = torch.stack([b.abs().square().mean().sqrt() for b in self._basis(q, moments)])
+            sizes = torch.stack([b.abs().square().mean().sqrt() for b in terms])
             self.term_scale.copy_(torch.where(sizes > 0.0, sizes, torch.ones_like(sizes)))
 
 
@@ -122,11 +116,9 @@ class Local(Neural):
     terms = 1
     settings: LocalSettings
 
-    def _scalars(self, q: Tensor, moments: Moments) -> list[Tensor]:
-        return [q.real**2 + q.imag**2]
-
-    def _basis(self, q: Tensor, moments: Moments) -> list[Tensor]:
-        return [q * q]
+    def seen(self, q: Tensor, moments: Moments) -> tuple[list[Tensor], list[Tensor]]:
+        """|q|^2; q^2."""
+        return [q.real**2 + q.imag**2], [q * q]
 
 
 class Strain(Neural):
@@ -142,18 +134,12 @@ class Strain(Neural):
     terms = 3
     settings: StrainSettings
 
-    def _scalars(self, q: Tensor, moments: Moments) -> list[Tensor]:
-        return strain_scalars(q, moments.strain)
-
-    def _basis(self, q: Tensor, moments: Moments) -> list[Tensor]:
-        return strain_terms(q, moments.strain)
+    def seen(self, q: Tensor, moments: Moments) -> tuple[list[Tensor], list[Tensor]]:
+        """As in the class."""
+        return strain_seen(q, moments.strain)
 
 
-def strain_scalars(q: Tensor, e: Tensor) -> list[Tensor]:
-    """|q|^2, |e|^2, Re conj(q) e."""
-    return [q.real**2 + q.imag**2, e.real**2 + e.imag**2, q.real * e.real + q.imag * e.imag]
-
-
-def strain_terms(q: Tensor, e: Tensor) -> list[Tensor]:
-    """q^2, q e, e^2."""
-    return [q * q, q * e, e * e]
+def strain_seen(q: Tensor, e: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+    """|q|^2, |e|^2, Re conj(q) e; q^2, q e, e^2."""
+    scalars = [q.real**2 + q.imag**2, e.real**2 + e.imag**2, q.real * e.real + q.imag * e.imag]
+    return scalars, [q * q, q * e, e * e]

@@ -15,7 +15,7 @@ REALIZABLE = POINTWISE + NONLOCAL
 ALL = (*REALIZABLE, "paper")
 PHYSICS = Physics(alpha=-3.0, zeta=1.3)
 SMALL = {
-    "gradient": GradientSettings(width=8), "cnn": CnnSettings(width=6, points=3),
+    "gradient": GradientSettings(width=8), "cnn": CnnSettings(width=6, points=5),
     "fno": FnoSettings(modes=4, width=4, layers=1),
 }  # fmt: skip
 

@@ -186,7 +186,8 @@ def test_the_paper_contracts_to_its_tensor_basis():
     closure, m = drawn("paper"), fields()
     trace, t = 2.0 * PHYSICS.zeta * m.c, harmonics.driving(m.strain, m.z2, PHYSICS.zeta)
     given = closure.contract(m, PHYSICS, trace, t).detach()
-    a = (closure.coefficients(closure.inputs(m, PHYSICS)) / closure.term_scale).detach()
+    scalars, _ = closure.seen(m.z2 / m.c, m)
+    a = (closure.coefficients(closure.inputs(scalars, PHYSICS)) / closure.term_scale).detach()
     d, e = m.z2 / 2.0, m.strain
     close(given, (a[..., 0] + 2.0 * PHYSICS.zeta * a[..., 1]) * d + a[..., 2] * e, 1e-9)
 
@@ -239,3 +240,14 @@ def test_grids_coarser_than_a_network_needs_are_refused():
 def test_every_learned_family_is_in_the_list_of_closures():
     for name in SETTINGS:
         assert family(name).family == name
+
+
+def test_derivatives_are_taken_again_for_other_moments():
+    """They are kept between calls with the very same tensors alone."""
+    closure, m = drawn("gradient"), fields()
+    with torch.no_grad():
+        first, again = closure(m, PHYSICS), closure(replace(m, strain=2.0 * m.strain), PHYSICS)
+        other = closure(replace(m, z2=m.z2.roll(1, -1)), PHYSICS)
+        assert torch.equal(drawn("gradient")(replace(m, strain=2.0 * m.strain), PHYSICS), again)
+        assert torch.equal(drawn("gradient")(replace(m, z2=m.z2.roll(1, -1)), PHYSICS), other)
+        assert not torch.equal(first, other)

@@ -45,6 +45,14 @@ def test_the_error_is_the_normalised_square_of_both_components():
     np.testing.assert_allclose(nmse(closure, runs, most=2).numpy(), nmse(closure, runs).numpy(), rtol=1e-10)
 
 
+@pytest.mark.parametrize("name", ["strain", "gradient"])
+def test_the_loss_of_all_points_is_the_mean_of_the_errors(name):
+    runs, closure = planted(), build(name)
+    whole = Apriori(closure, runs, None, replace(QUICK, batch=runs.c.numel()))
+    assert whole.steps(0) == 1
+    assert float(whole.loss(0, 0).detach()) == pytest.approx(float(nmse(closure, runs).mean()), rel=1e-10)
+
+
 def test_points_and_frames_have_the_numbers_of_their_run():
     runs = planted()
     points = torch.tensor([0, 3 * 256 - 1, 3 * 256])
