@@ -1,93 +1,140 @@
-"""Loops over points and modes for the CPU; SIMD across points, fields are (modes, points)."""
+"""A time step mode by mode: what belongs to one mode stays in the second cache.
+
+Modes are planes (J, 2, k k) of coefficients, fields (2, n n) with x last (`_planes`); carried (5, n n): u, v,
+omega, Re t, Im t. plan: radices and roots of the transforms.
+"""
 
 import numpy as np
 from numba import njit
 
+from kernels.closures.kinetic._planes import along_x, along_y, scratch, waves_of
 from kernels.closures.kinetic._scalar import bracket
 
-BLOCK = 64
-"""Points that are solved side by side; their eliminated rows stay in the first cache."""
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _rate(m, carried, low, z, high, zx, zy, damping, out):
+    u, v, omega, t_re, t_im = carried[0], carried[1], carried[2], carried[3], carried[4]
+    lr, li, zr, zi, hr, hi = low[0], low[1], z[0], z[1], high[0], high[1]
+    xr, xi, yr, yi, to_r, to_i = zx[0], zx[1], zy[0], zy[1], out[0], out[1]
+    for p in range(u.size):
+        re, im = bracket(m, omega[p], t_re[p], t_im[p], lr[p], li[p], zr[p], zi[p], hr[p], hi[p])
+        to_r[p] = re - u[p] * xr[p] - v[p] * yr[p] - damping * zr[p]
+        to_i[p] = im - u[p] * xi[p] - v[p] * yi[p] - damping * zi[p]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def explicit_rate(z, zx, zy, u, v, omega, t, out):
-    """out = bracket_m(z) - u z_x - v z_y for modes (J, p), m = 2 j, z_{2 J} = 0; z_0 has no bracket."""
-    modes, points = z.shape
-    for p in range(points):
-        out[0, p] = -u[p] * zx[0, p].real - v[p] * zy[0, p].real
-    for j in range(1, modes):
-        top = 1.0 if j + 1 < modes else 0.0
-        high = min(j + 1, modes - 1)
-        for p in range(points):
-            a, b, c, d = z[j - 1, p], z[j, p], z[high, p], t[p]
-            re, im = bracket(
-                2.0 * j, omega[p], d.real, d.imag, a.real, a.imag, b.real, b.imag, top * c.real, top * c.imag
-            )
-            re -= u[p] * zx[j, p].real + v[p] * zy[j, p].real
-            im -= u[p] * zx[j, p].imag + v[p] * zy[j, p].imag
-            out[j, p] = complex(re, im)
+def explicit_rate(w, carried, wave, rotary, rates, on_grid, radices, roots):
+    """rates (J, 2, k k) = bracket_m(z) - u.grad z - rotary m^2 z, m = 2 j, z_{2 J} = 0.
 
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def implicit_solve(p, zx, zy, u, v, omega, t, weight, rotary, rate, change):
-    """change = q - p of (1 - weight A) q = p - weight rate - weight (u z_x + v z_y), and rate += change /
-    weight, point by point; A q_m = bracket_m(q) - d_R m^2 q_m, fields are (J, points).
-
-    A tridiagonal system over m = 2, 4, .. after q_0, which the others do not change. Elimination without
-    pivots is stable: an eliminated pivot is a diagonal with real part >= 1 plus weight^2 m (m - 2) |t|^2 / 4
-    over the pivot before it, whose real part is positive.
+    on_grid: (J, 2, n n) for the same before the filter, or (0, 2, n n) where it is not wanted.
     """
-    modes, points = p.shape
-    inv = np.empty((2, modes, BLOCK))
-    row = np.empty((2, modes, BLOCK))
+    modes, n, k = w.shape[0], roots.shape[1], wave.size
+    none, scale = wave[:0], 1.0 / (n * n)
+    buffers, across = scratch(n, k)
+    middles = (np.empty((2, k * n)), np.empty((2, k * n)))
+    z = np.zeros((4, 2, n * n))
+    zx, zy, out = np.empty((2, n * n)), np.empty((2, n * n)), np.empty((2, n * n))
+    here, after = middles
+    along_x(w[0], here, none, scale, buffers, radices, roots)
+    along_y(here, z[0], none, 1.0, buffers, radices, roots)
+    for j in range(modes):
+        if j + 1 < modes:
+            along_x(w[j + 1], after, none, scale, buffers, radices, roots)
+            along_y(after, z[(j + 1) % 3], none, 1.0, buffers, radices, roots)
+        along_x(w[j], across, wave, scale, buffers, radices, roots)
+        along_y(across, zx, none, 1.0, buffers, radices, roots)
+        along_y(here, zy, wave, 1.0, buffers, radices, roots)
+        high = z[(j + 1) % 3] if j + 1 < modes else z[3]
+        low = z[(j - 1) % 3] if j > 0 else z[3]
+        m = 2.0 * j
+        _rate(m, carried, low, z[j % 3], high, zx, zy, rotary * m * m, out)
+        if on_grid.shape[0]:
+            on_grid[j] = out
+        waves_of(out, rates[j], across, buffers, radices, roots)
+        here, after = after, here
+    middle = (k * k) // 2
+    rates[0, 0, middle] = 0.0  # the flow moves c and makes none
+    rates[0, 1, middle] = 0.0
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def explicit_update(w, before, rate, rate_before, spreading, rotary, step):
+    """before = [2 w - before / 2 + step (2 rate - rate_before)] / (3/2 + step (d_T k^2 + d_R m^2))."""
+    for j in range(w.shape[0]):
+        fixed = 1.5 + step * rotary * 4.0 * j * j
+        for part in range(2):
+            x, y, r, s = w[j, part], before[j, part], rate[j, part], rate_before[j, part]
+            for q in range(spreading.size):
+                new = 2.0 * x[q] - 0.5 * y[q] + step * (2.0 * r[q] - s[q])
+                y[q] = new / (fixed + step * spreading[q])
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _ahead(w, before, kept, spreading, weight, known, ahead, p, fore):
+    """Planes p = w + known (w - before) - weight d_T k^2 w + weight kept and fore = w + ahead (w - before)."""
+    for part in range(2):
+        x, y, r, to, fo = w[part], before[part], kept[part], p[part], fore[part]
+        for q in range(spreading.size):
+            d = x[q] - y[q]
+            to[q] = (1.0 - weight * spreading[q]) * x[q] + known * d + weight * r[q]
+            fo[q] = x[q] + ahead * d
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _source(p, zx, zy, u, v, weight, rate, right):
+    """right = p - weight (rate + u z_x + v z_y), and rate -= p / weight."""
     back = 1.0 / weight
-    for start in range(0, points, BLOCK):
-        count = min(BLOCK, points - start)
-        for i in range(count):
-            k = start + i
-            carry = u[k] * zx[0, k].real + v[k] * zy[0, k].real + rate[0, k].real
-            row[0, 0, i] = p[0, k].real - weight * carry
-            row[1, 0, i] = 0.0
-            inv[0, 0, i] = 0.0
-            inv[1, 0, i] = 0.0
-        for j in range(1, modes):
-            m = 2.0 * j
-            below = 0.5 * weight * m
-            product = below * 0.5 * weight * (m - 2.0)
-            fixed = 1.0 + weight * rotary * m * m
-            for i in range(count):
-                k = start + i
-                tr, ti = t[k].real, t[k].imag
-                # inv holds 1 / pivot, pivot = diagonal + product |t|^2 / the pivot before
-                size = product * (tr * tr + ti * ti)
-                dr = fixed + size * inv[0, j - 1, i]
-                di = -below * omega[k] + size * inv[1, j - 1, i]
-                scale = 1.0 / (dr * dr + di * di)
-                ir, ii = dr * scale, -di * scale
-                inv[0, j, i] = ir
-                inv[1, j, i] = ii
-                lr, li = row[0, j - 1, i], row[1, j - 1, i]
-                rr = p[j, k].real - weight * (u[k] * zx[j, k].real + v[k] * zy[j, k].real + rate[j, k].real)
-                ri = p[j, k].imag - weight * (u[k] * zx[j, k].imag + v[k] * zy[j, k].imag + rate[j, k].imag)
-                rr += below * (tr * lr - ti * li)
-                ri += below * (tr * li + ti * lr)
-                row[0, j, i] = rr * ir - ri * ii
-                row[1, j, i] = rr * ii + ri * ir
-        for j in range(modes - 1, -1, -1):
-            above = weight * j if j + 1 < modes else 0.0
-            nxt = min(j + 1, modes - 1)
-            for i in range(count):
-                k = start + i
-                tr, ti = t[k].real, t[k].imag
-                # q_j = row_j - weight (m / 2) conj(t) q_{j+1} / pivot_j; zero weight for j = 0
-                hr, hi = row[0, nxt, i], row[1, nxt, i]
-                xr = above * (tr * hr + ti * hi)
-                xi = above * (tr * hi - ti * hr)
-                qr = row[0, j, i] - (xr * inv[0, j, i] - xi * inv[1, j, i])
-                qi = row[1, j, i] - (xr * inv[1, j, i] + xi * inv[0, j, i])
-                row[0, j, i] = qr
-                row[1, j, i] = qi
-                qr -= p[j, k].real
-                qi -= p[j, k].imag
-                change[j, k] = complex(qr, qi)
-                rate[j, k] = complex(rate[j, k].real + back * qr, rate[j, k].imag + back * qi)
+    for part in range(2):
+        f, x, y, r, to = p[part], zx[part], zy[part], rate[part], right[part]
+        for i in range(u.size):
+            to[i] = f[i] - weight * (r[i] + u[i] * x[i] + v[i] * y[i])
+            r[i] -= back * f[i]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def implicit_sources(
+    w, before, kept, spreading, weight, known, ahead, carried, wave, rate, right, radices, roots
+):
+    """right (J, 2, n n + pad) = p - weight (rate + u.grad z) and rate -= p / weight, with p and z the fields of
+    w + known (w - before) - weight d_T k^2 w + weight kept, and of w + ahead (w - before)."""
+    modes, n, k = w.shape[0], roots.shape[1], wave.size
+    none, scale, points = wave[:0], 1.0 / (n * n), n * n
+    buffers, middle = scratch(n, k)
+    p, fore = np.empty((2, k * k)), np.empty((2, k * k))
+    f, zx, zy = np.empty((2, points)), np.empty((2, points)), np.empty((2, points))
+    for j in range(modes):
+        _ahead(w[j], before[j], kept[j], spreading, weight, known, ahead, p, fore)
+        along_x(p, middle, none, scale, buffers, radices, roots)
+        along_y(middle, f, none, 1.0, buffers, radices, roots)
+        along_x(fore, middle, wave, scale, buffers, radices, roots)
+        along_y(middle, zx, none, 1.0, buffers, radices, roots)
+        along_x(fore, middle, none, scale, buffers, radices, roots)
+        along_y(middle, zy, wave, 1.0, buffers, radices, roots)
+        _source(f, zx, zy, carried[0], carried[1], weight, rate[j], right[j])
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _correct(w, q, spreading, weight, known, before, kept):
+    """kept = (q - p') / weight, p' = p without kept, and before = w + (q - w) / (1 + weight d_T k^2)."""
+    back = 1.0 / weight
+    for part in range(2):
+        x, y, r, f = w[part], before[part], kept[part], q[part]
+        for i in range(spreading.size):
+            spread = weight * spreading[i]
+            r[i] = back * (f[i] - (1.0 - spread) * x[i] - known * (x[i] - y[i]))
+            y[i] = x[i] + (f[i] - x[i]) / (1.0 + spread)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def implicit_update(w, before, kept, spreading, weight, known, solved, radices, roots):
+    """The new w, written over the one before, and the filtered rates, from q on the grid (`solved`)."""
+    modes, n = w.shape[0], roots.shape[1]
+    k = int(np.sqrt(w.shape[2]) + 0.5)
+    buffers, middle = scratch(n, k)
+    q = np.empty((2, k * k))
+    mean = (k * k) // 2
+    for j in range(modes):
+        waves_of(solved[j], q, middle, buffers, radices, roots)
+        _correct(w[j], q, spreading, weight, known, before[j], kept[j])
+    before[0, 0, mean] = w[0, 0, mean]  # the flow moves c and makes none
+    before[0, 1, mean] = 0.0

@@ -7,7 +7,6 @@ import numpy as np
 from kernels.closures import harmonics
 from kernels.closures.kinetic.equations import Hierarchy
 from kernels.closures.kinetic.steppers import STEPPERS, Memory, Stepper
-from kernels.closures.kinetic.waves import one_thread
 from kernels.closures.physics import Physics
 from kernels.errors import InputError
 from kernels.fields.periodic import Flow
@@ -83,8 +82,7 @@ class Kinetic:
             )
         if np.iscomplexobj(z0) and np.abs(z0[0].imag).max() > 1e-12 * np.abs(z0[0]).max():
             raise InputError("z_0 is the concentration and was given with an imaginary part: make it real")
-        with one_thread():
-            return self._state(time, {"waves": self.hierarchy.waves.forward(z0)}, remember=False)
+        return self._state(time, {"waves": self.hierarchy.waves.forward(z0)}, remember=False)
 
     def advance(self, state: KineticState, until: float) -> KineticState:
         """The state at a later time, by equal steps of at most the time step.
@@ -96,18 +94,17 @@ class Kinetic:
         interval = until - state.time
         if not (np.isfinite(until) and interval > 0.0):
             raise InputError(f"until is {until!r}, expected a time after the state's, {state.time!r}")
-        with one_thread():
-            asked = self.automatic() if self.settings.time_step is None else self.settings.time_step
-            count = max(1, int(np.ceil(interval / asked * (1.0 - 1e-9))))
-            step = interval / count
-            self._refuse(state, step)
-            memory = state.memory or {"waves": self.hierarchy.waves.forward(state.z)}
-            last = float(memory["step"][0]) if "step" in memory else 0.0
-            if abs(last - step) <= 1e-9 * step:  # intervals that differ by rounding
-                step = last
-            else:
-                memory = {"waves": memory["waves"]}
-            return self._run(state, memory, step, count, until)
+        asked = self.automatic() if self.settings.time_step is None else self.settings.time_step
+        count = max(1, int(np.ceil(interval / asked * (1.0 - 1e-9))))
+        step = interval / count
+        self._refuse(state, step)
+        memory = state.memory or {"waves": self.hierarchy.waves.forward(state.z)}
+        last = float(memory["step"][0]) if "step" in memory else 0.0
+        if abs(last - step) <= 1e-9 * step:  # intervals that differ by rounding
+            step = last
+        else:
+            memory = {"waves": memory["waves"]}
+        return self._run(state, memory, step, count, until)
 
     def _run(
         self, state: KineticState, memory: Memory, step: float, count: int, until: float
@@ -115,14 +112,14 @@ class Kinetic:
         if self._made is None or self._made[0] != step:
             self._made = (step, self.kind(self.hierarchy, step))
         stepper = self._made[1]
-        good, at = memory, state.time
+        good, at, memory = memory, state.time, _copy(memory)  # steps write over what they are given
         for done in range(1, count + 1):
             memory = stepper.step(memory) if "step" in memory else stepper.start(memory["waves"])
             memory["step"] = np.array([step])
             if done % BLOCK == 0 or done == count:
                 if not self._sound(memory["waves"]):
                     raise self._exploded(state, good, at, state.time + done * step, step)
-                good, at = memory, state.time + done * step
+                good, at = _copy(memory), state.time + done * step
         return self._state(until, memory)
 
     def _state(self, time: float, memory: Memory, remember: bool = True) -> KineticState:
@@ -132,7 +129,7 @@ class Kinetic:
 
     def _sound(self, w: Array) -> bool:
         """Whether no mode is beyond `LARGEST`, judged by c and z_2."""
-        c, z2, _ = self.hierarchy.moments(w)
+        c, z2 = self.hierarchy.waves.to_grid(w[:2])
         return bool(np.abs(z2).max() <= LARGEST * np.abs(c).max())
 
     def _exploded(self, start: KineticState, good: Memory, at: float, now: float, step: float) -> Exploded:
@@ -152,7 +149,11 @@ class Kinetic:
 
     def flow(self, z: Array) -> Flow:
         """The flow of modes z (modes, n, n), or of the first three, with a self-consistent strain rate."""
-        return self.hierarchy.driven.solve(np.ascontiguousarray(z[0].real), z[1], z[2])
+        waves = self.hierarchy.waves
+        fields = self.hierarchy.driven.solve(waves.parts(z[:3]))
+        strain, velocity, vorticity = waves.across(fields)
+        u, v, vorticity = (np.ascontiguousarray(x) for x in (velocity.real, velocity.imag, vorticity.real))
+        return Flow(u, v, vorticity, strain)
 
     def limit(self, z: Array) -> float:
         """Largest stable step at z: of advection, k_max dt (|u| + |v|) <= C, and for steppers with an
@@ -206,6 +207,10 @@ class Kinetic:
             f"concentration, expected at most {tolerance:.0e}, which needs about "
             f"{self.modes_needed(z, tolerance)} modes"
         )
+
+
+def _copy(memory: Memory) -> Memory:
+    return {name: values.copy() for name, values in memory.items()}
 
 
 def _check(physics: Physics, settings: KineticSettings) -> None:

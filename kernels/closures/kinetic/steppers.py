@@ -6,7 +6,8 @@ from typing import ClassVar
 import numpy as np
 
 from kernels.closures.kinetic import _loops
-from kernels.closures.kinetic.equations import Carried, Hierarchy
+from kernels.closures.kinetic._tridiagonal import implicit_solve
+from kernels.closures.kinetic.equations import Hierarchy
 from kernels.fields.exponential import IMAGINARY, Etdrk4
 
 Array = np.ndarray
@@ -14,6 +15,10 @@ Memory = dict[str, Array]
 
 ITERATIONS = 2
 """Iterations of the strain rate a step from its extrapolation, whose error they lower by (beta / 4)^2."""
+
+
+PAD = 40
+"""Numbers that nobody reads at the end of each line of points."""
 
 
 class Stepper(ABC):
@@ -34,7 +39,7 @@ class Stepper(ABC):
 
     @abstractmethod
     def step(self, memory: Memory) -> Memory:
-        """The memory one step later."""
+        """The memory one step later; arrays of the one given may be written over."""
 
 
 def _guess(memory: Memory) -> tuple[Array, int]:
@@ -56,30 +61,31 @@ class Sbdf2(Stepper):
     turning = 0.5
     carrying = 0.5
 
-    def __init__(self, hierarchy: Hierarchy, step: float) -> None:
-        super().__init__(hierarchy, step)
-        self.decay = hierarchy.damping() + hierarchy.spreading()
-        self.divisor = 1.0 / (1.5 + step * self.decay)
-
     def start(self, w: Array) -> Memory:
         """Euler's step, extrapolated from one step and two halves."""
-        rate, _, strain = self.hierarchy.rate(w, None)
-        half = self._euler(w, rate, self.dt / 2.0)
-        second, _, _ = self.hierarchy.rate(half, strain)
-        fine = self._euler(half, second, self.dt / 2.0)
-        waves = 2.0 * fine - self._euler(w, rate, self.dt)
-        return {"waves": waves, "waves_previous": w, "rate": rate, "strains": strain[None]}
+        h = self.hierarchy
+        carried, strain = h.carried(w, None)
+        rate = h.rates(w, carried)[0]
+        decay = h.damping() + h.spreading()
 
-    def _euler(self, w: Array, rate: Array, dt: float) -> Array:
-        return np.asarray((w + dt * rate) / (1.0 + dt * self.decay))
+        def euler(w: Array, rate: Array, dt: float) -> Array:
+            return np.asarray((w + dt * rate) / (1.0 + dt * decay))
+
+        half = euler(w, rate, self.dt / 2.0)
+        second = h.rates(half, h.carried(half, strain)[0])[0]
+        waves = 2.0 * euler(half, second, self.dt / 2.0) - euler(w, rate, self.dt)
+        return {"waves": waves, "waves_previous": w.copy(), "rate": rate, "strains": strain[None]}
 
     def step(self, memory: Memory) -> Memory:
         """As the class says."""
-        w = memory["waves"]
-        rate, _, strain = self.hierarchy.rate(w, *_guess(memory))
-        new = 2.0 * w - 0.5 * memory["waves_previous"] + self.dt * (2.0 * rate - memory["rate"])
+        h, w, before = self.hierarchy, memory["waves"], memory["waves_previous"]
+        carried, strain = h.carried(w, *_guess(memory))
+        rate = h.rates(w, carried)[0]
+        _loops.explicit_update(
+            w, before, rate, memory["rate"], h.spreading(), h.physics.rotary, self.dt
+        )  # fmt: skip
         strains = np.stack([strain, memory["strains"][0]])
-        return {"waves": new * self.divisor, "waves_previous": w, "rate": rate, "strains": strains}
+        return {"waves": before, "waves_previous": w, "rate": rate, "strains": strains}
 
 
 class Sbdf2Implicit(Stepper):
@@ -101,57 +107,47 @@ class Sbdf2Implicit(Stepper):
 
     def __init__(self, hierarchy: Hierarchy, step: float) -> None:
         super().__init__(hierarchy, step)
-        self.spreading = hierarchy.spreading()
+        # lines of modes that lie a power of two apart would fall on the same places of the cache
+        self._right = np.empty((hierarchy.modes, 2, hierarchy.waves.points**2 + PAD))
 
     def start(self, w: Array) -> Memory:
         """Euler's step, extrapolated from one step and two halves."""
-        rate, carried, strain = self.hierarchy.full_rate(w)
-        kept = self.hierarchy.waves.forward(rate)
-        whole = self._solve(w, w, w, carried, self.dt, rate.copy(), kept)[0]
-        half, rate, kept = self._solve(w, w, w, carried, self.dt / 2.0, rate, kept)
-        c, z2, z4 = self.hierarchy.moments(half)
-        second = self.hierarchy.carried(self.hierarchy.flow(c, z2, z4, strain), z2)
-        fine, rate, kept = self._solve(half, half, half, second, self.dt / 2.0, rate, kept)
-        return {
-            "waves": 2.0 * fine - whole, "waves_previous": w, "carried": carried.packed(),
-            "strains": strain[None], "rate": rate, "rate_kept": kept,
-        }  # fmt: skip
+        h = self.hierarchy
+        carried, strain = h.carried(w, None)
+        kept, fields = h.rates(w, carried, h.physics.rotary, fields=True)
+        rate = np.zeros_like(self._right)
+        rate[..., : fields.shape[-1]] = fields
 
-    def _solve(
-        self, w: Array, known: Array, ahead: Array, carried: Carried, b: float, rate: Array, kept: Array
-    ) -> tuple[Array, Array, Array]:
-        """w + change for (1 - b A) (1 - b L) change = known - w + b (A + L) w - b u.grad ahead, and the new
-        rates (`rate` in place)."""
-        waves, flat = self.hierarchy.waves, (self.hierarchy.modes, -1)
-        guess = known - b * self.spreading * w + b * kept
-        p = waves.backward(guess)
-        px, py = (waves.backward(part) for part in waves.gradient(ahead))
-        beyond = np.empty_like(p)
-        _loops.implicit_solve(
-            p.reshape(flat), px.reshape(flat), py.reshape(flat), carried.u.ravel(), carried.v.ravel(),
-            carried.omega.ravel(), carried.t.ravel(), b, self.hierarchy.physics.rotary, rate.reshape(flat),
-            beyond.reshape(flat),
-        )  # fmt: skip
-        correction = waves.forward(beyond)
-        change = (guess + correction - w) / (1.0 + b * self.spreading)
-        change[0, 0, 0] = 0.0  # the flow moves c and makes none
-        return w + change, rate, kept + correction / b
+        def euler(w: Array, b: float, rate: Array, kept: Array) -> Memory:
+            first = {"waves": w, "waves_previous": w.copy(), "strains": strain[None]}
+            return self._solve({**first, "rate": rate.copy(), "rate_kept": kept.copy()}, b, 0.0, 0.0)
+
+        whole = euler(w, self.dt, rate, kept)
+        half = euler(w, self.dt / 2.0, rate, kept)
+        fine = euler(half["waves"], self.dt / 2.0, half["rate"], half["rate_kept"])
+        waves = 2.0 * fine["waves"] - whole["waves"]
+        last = {"carried": carried, "strains": strain[None]}
+        return {**fine, **last, "waves": waves, "waves_previous": w.copy()}
 
     def step(self, memory: Memory) -> Memory:
         """As the class says."""
-        w, before = memory["waves"], memory["waves_previous"]
-        c, z2, z4 = self.hierarchy.moments(w)
-        flow = self.hierarchy.flow(c, z2, z4, *_guess(memory))
-        now = self.hierarchy.carried(flow, z2)
-        ahead = now.beyond(Carried.unpacked(memory["carried"]))
-        difference = w - before
-        new, rate, kept = self._solve(
-            w, w + difference / 3.0, w + difference, ahead, 2.0 * self.dt / 3.0, memory["rate"].copy(),
-            memory["rate_kept"],
+        return self._solve(memory, 2.0 * self.dt / 3.0, 1.0 / 3.0, 1.0)
+
+    def _solve(self, memory: Memory, b: float, known: float, ahead: float) -> Memory:
+        """(1 - b A) (1 - b L) (new - w) = known d + b (A + L) w - b u.grad (w + ahead d), d = w - previous;
+        A and u extrapolated from those now and, where there are such, before."""
+        h, plan, right, spreading = self.hierarchy, self.hierarchy.waves.plan, self._right, self.hierarchy.spreading()
+        w, before, kept, rate = (memory[k] for k in ("waves", "waves_previous", "rate_kept", "rate"))
+        now, strain = h.carried(w, *_guess(memory))
+        by = 2.0 * now - memory["carried"] if "carried" in memory else now
+        _loops.implicit_sources(
+            w, before, kept, spreading, b, known, ahead, by, h.waves.wave, rate, right, *plan
         )  # fmt: skip
+        implicit_solve(right, by, b, h.physics.rotary, rate)
+        _loops.implicit_update(w, before, kept, spreading, b, known, right, *plan)
+        strains = np.stack([strain, memory["strains"][0]])
         return {
-            "waves": new, "waves_previous": w, "carried": now.packed(),
-            "strains": np.stack([flow.strain, memory["strains"][0]]), "rate": rate, "rate_kept": kept,
+            "waves": before, "waves_previous": w, "carried": now, "rate": rate, "rate_kept": kept, "strains": strains
         }  # fmt: skip
 
 
@@ -168,8 +164,7 @@ class ExponentialRungeKutta(Stepper):
 
     def start(self, w: Array) -> Memory:
         """A step as any other."""
-        c, z2, z4 = self.hierarchy.moments(w)
-        return self.step({"waves": w, "strains": self.hierarchy.flow(c, z2, z4, None).strain[None]})
+        return self.step({"waves": w, "strains": self.hierarchy.carried(w, None)[1][None]})
 
     def step(self, memory: Memory) -> Memory:
         """As the class says."""
@@ -177,8 +172,8 @@ class ExponentialRungeKutta(Stepper):
 
         def nonlinear(w: Array) -> Array:
             nonlocal strain
-            rate, _, strain = self.hierarchy.rate(w, strain)
-            return rate
+            carried, strain = self.hierarchy.carried(w, strain)
+            return self.hierarchy.rates(w, carried)[0]
 
         return {"waves": self.method.advance(memory["waves"], nonlinear), "strains": strain[None]}
 
