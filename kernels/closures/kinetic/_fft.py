@@ -1,19 +1,21 @@
 """Fourier transforms of many lines side by side, SIMD across the lines.
 
-A plane is (n, lanes), flat, real and imaginary parts apart; the transform runs along its first axis. Stockham's
-self-sorting form of radices 4, 2, 3, 5 (C. Van Loan, Computational Frameworks for the Fast Fourier Transform,
-1992, section 1.7), and of any other prime as a plain sum.
+A plane is (n, lanes), flat, parts apart; the transform runs along its first axis. Stockham's self-sorting
+form of radices 4 and 2 (C. Van Loan, Computational Frameworks for the Fast Fourier
+Transform, 1992, section 1.7), any other prime as a plain sum.
 """
 
 import numpy as np
 from numba import njit
 
-SMALL = (4, 2, 3, 5)
+from kernels.closures.kinetic._scalar import HOW
+
+SMALL = (4, 2)
 
 
 def factors(length: int) -> np.ndarray:
     """Radices whose product is the length, those with an own butterfly first."""
-    found, rest, prime = [], length, 7
+    found, rest, prime = [], length, 3
     for radix in SMALL:
         while rest % radix == 0:
             found.append(radix)
@@ -33,7 +35,7 @@ def roots(length: int) -> np.ndarray:
     return np.stack([np.cos(angle), -np.sin(angle)])
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(**HOW)
 def _two(xr, xi, yr, yi, step, m, s, roots):
     for p in range(m):
         cr, ci = roots[0, p * s], roots[1, p * s]
@@ -50,7 +52,7 @@ def _two(xr, xi, yr, yi, step, m, s, roots):
             fi[q] = ur * ci + ui * cr
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(**HOW)
 def _four(xr, xi, yr, yi, step, m, s, roots):
     gap = m * step
     for p in range(m):
@@ -84,7 +86,7 @@ def _four(xr, xi, yr, yi, step, m, s, roots):
             e3[q] = ur * s3 + ui * c3
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(**HOW)
 def _any(xr, xi, yr, yi, step, m, s, radix, roots):
     length = m * s * radix
     for p in range(m):
@@ -103,25 +105,23 @@ def _any(xr, xi, yr, yi, step, m, s, radix, roots):
                     yi[out + q] += xr[base + q] * ci + xi[base + q] * cr
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def transform(xr, xi, yr, yi, lanes, radices, roots):
-    """Forward transform of the plane x; True where the result lies in y, which is scratch otherwise.
+@njit(**HOW)
+def transform(xr, xi, yr, yi, tr, ti, lanes, radices, roots):
+    """y = forward transform of the plane x, which stays as it is; t is scratch of the same size.
 
-    The inverse times n: real and imaginary parts exchanged.
+    The inverse times n: real and imaginary parts exchanged, of x, y and t.
     """
-    length = roots.shape[1]
-    n, s, swapped = length, 1, False
+    n, s, left = roots.shape[1], 1, radices.size
+    ar, ai = xr, xi
     for radix in radices:
         m = n // radix
-        if swapped:
-            ar, ai, br, bi = yr, yi, xr, xi
-        else:
-            ar, ai, br, bi = xr, xi, yr, yi
+        left -= 1
+        br, bi = (tr, ti) if left % 2 else (yr, yi)  # the last pass writes y
         if radix == 4:
             _four(ar, ai, br, bi, s * lanes, m, s, roots)
         elif radix == 2:
             _two(ar, ai, br, bi, s * lanes, m, s, roots)
         else:
             _any(ar, ai, br, bi, s * lanes, m, s, radix, roots)
-        n, s, swapped = m, s * radix, not swapped
-    return swapped
+        ar, ai = br, bi
+        n, s = m, s * radix

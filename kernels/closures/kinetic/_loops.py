@@ -8,10 +8,10 @@ import numpy as np
 from numba import njit
 
 from kernels.closures.kinetic._planes import along_x, along_y, scratch, waves_of
-from kernels.closures.kinetic._scalar import bracket
+from kernels.closures.kinetic._scalar import HOW, bracket
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(**HOW)
 def _rate(m, carried, low, z, high, zx, zy, damping, out):
     u, v, omega, t_re, t_im = carried[0], carried[1], carried[2], carried[3], carried[4]
     lr, li, zr, zi, hr, hi = low[0], low[1], z[0], z[1], high[0], high[1]
@@ -22,7 +22,7 @@ def _rate(m, carried, low, z, high, zx, zy, damping, out):
         to_i[p] = im - u[p] * xi[p] - v[p] * yi[p] - damping * zi[p]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(**HOW)
 def explicit_rate(w, carried, wave, rotary, rates, on_grid, radices, roots):
     """rates (J, 2, k k) = bracket_m(z) - u.grad z - rotary m^2 z, m = 2 j, z_{2 J} = 0.
 
@@ -30,36 +30,35 @@ def explicit_rate(w, carried, wave, rotary, rates, on_grid, radices, roots):
     """
     modes, n, k = w.shape[0], roots.shape[1], wave.size
     none, scale = wave[:0], 1.0 / (n * n)
-    buffers, across = scratch(n, k)
-    middles = (np.empty((2, k * n)), np.empty((2, k * n)))
+    buffers, across = scratch(n)
+    here, after = np.zeros_like(across), np.zeros_like(across)
     z = np.zeros((4, 2, n * n))
     zx, zy, out = np.empty((2, n * n)), np.empty((2, n * n)), np.empty((2, n * n))
-    here, after = middles
     along_x(w[0], here, none, scale, buffers, radices, roots)
-    along_y(here, z[0], none, 1.0, buffers, radices, roots)
+    along_y(here, z[0], none, buffers, radices, roots)
     for j in range(modes):
         if j + 1 < modes:
             along_x(w[j + 1], after, none, scale, buffers, radices, roots)
-            along_y(after, z[(j + 1) % 3], none, 1.0, buffers, radices, roots)
+            along_y(after, z[(j + 1) % 3], none, buffers, radices, roots)
         along_x(w[j], across, wave, scale, buffers, radices, roots)
-        along_y(across, zx, none, 1.0, buffers, radices, roots)
-        along_y(here, zy, wave, 1.0, buffers, radices, roots)
+        along_y(across, zx, none, buffers, radices, roots)
+        along_y(here, zy, wave, buffers, radices, roots)
         high = z[(j + 1) % 3] if j + 1 < modes else z[3]
         low = z[(j - 1) % 3] if j > 0 else z[3]
         m = 2.0 * j
         _rate(m, carried, low, z[j % 3], high, zx, zy, rotary * m * m, out)
         if on_grid.shape[0]:
             on_grid[j] = out
-        waves_of(out, rates[j], across, buffers, radices, roots)
+        waves_of(out, rates[j], buffers, radices, roots)
         here, after = after, here
     middle = (k * k) // 2
     rates[0, 0, middle] = 0.0  # the flow moves c and makes none
     rates[0, 1, middle] = 0.0
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(**HOW)
 def explicit_update(w, before, rate, rate_before, spreading, rotary, step):
-    """before = [2 w - before / 2 + step (2 rate - rate_before)] / (3/2 + step (d_T k^2 + d_R m^2))."""
+    """before = [2 w - before / 2 + step (2 rate - rate_before)] / [3/2 + step (d_T k^2 + d_R m^2)]."""
     for j in range(w.shape[0]):
         fixed = 1.5 + step * rotary * 4.0 * j * j
         for part in range(2):
@@ -69,9 +68,9 @@ def explicit_update(w, before, rate, rate_before, spreading, rotary, step):
                 y[q] = new / (fixed + step * spreading[q])
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(**HOW)
 def _ahead(w, before, kept, spreading, weight, known, ahead, p, fore):
-    """Planes p = w + known (w - before) - weight d_T k^2 w + weight kept and fore = w + ahead (w - before)."""
+    """p = w + known (w - before) - weight d_T k^2 w + weight kept and fore = w + ahead (w - before)."""
     for part in range(2):
         x, y, r, to, fo = w[part], before[part], kept[part], p[part], fore[part]
         for q in range(spreading.size):
@@ -80,7 +79,7 @@ def _ahead(w, before, kept, spreading, weight, known, ahead, p, fore):
             fo[q] = x[q] + ahead * d
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(**HOW)
 def _source(p, zx, zy, u, v, weight, rate, right):
     """right = p - weight (rate + u z_x + v z_y), and rate -= p / weight."""
     back = 1.0 / weight
@@ -91,29 +90,29 @@ def _source(p, zx, zy, u, v, weight, rate, right):
             r[i] -= back * f[i]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(**HOW)
 def implicit_sources(
     w, before, kept, spreading, weight, known, ahead, carried, wave, rate, right, radices, roots
 ):
-    """right (J, 2, n n + pad) = p - weight (rate + u.grad z) and rate -= p / weight, with p and z the fields of
+    """right (J, 2, n n + pad) = p - weight (rate + u.grad z) and rate -= p / weight, p and z the fields of
     w + known (w - before) - weight d_T k^2 w + weight kept, and of w + ahead (w - before)."""
     modes, n, k = w.shape[0], roots.shape[1], wave.size
     none, scale, points = wave[:0], 1.0 / (n * n), n * n
-    buffers, middle = scratch(n, k)
+    buffers, middle = scratch(n)
     p, fore = np.empty((2, k * k)), np.empty((2, k * k))
     f, zx, zy = np.empty((2, points)), np.empty((2, points)), np.empty((2, points))
     for j in range(modes):
         _ahead(w[j], before[j], kept[j], spreading, weight, known, ahead, p, fore)
         along_x(p, middle, none, scale, buffers, radices, roots)
-        along_y(middle, f, none, 1.0, buffers, radices, roots)
+        along_y(middle, f, none, buffers, radices, roots)
         along_x(fore, middle, wave, scale, buffers, radices, roots)
-        along_y(middle, zx, none, 1.0, buffers, radices, roots)
+        along_y(middle, zx, none, buffers, radices, roots)
         along_x(fore, middle, none, scale, buffers, radices, roots)
-        along_y(middle, zy, wave, 1.0, buffers, radices, roots)
+        along_y(middle, zy, wave, buffers, radices, roots)
         _source(f, zx, zy, carried[0], carried[1], weight, rate[j], right[j])
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(**HOW)
 def _correct(w, q, spreading, weight, known, before, kept):
     """kept = (q - p') / weight, p' = p without kept, and before = w + (q - w) / (1 + weight d_T k^2)."""
     back = 1.0 / weight
@@ -125,16 +124,14 @@ def _correct(w, q, spreading, weight, known, before, kept):
             y[i] = x[i] + (f[i] - x[i]) / (1.0 + spread)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(**HOW)
 def implicit_update(w, before, kept, spreading, weight, known, solved, radices, roots):
     """The new w, written over the one before, and the filtered rates, from q on the grid (`solved`)."""
-    modes, n = w.shape[0], roots.shape[1]
-    k = int(np.sqrt(w.shape[2]) + 0.5)
-    buffers, middle = scratch(n, k)
-    q = np.empty((2, k * k))
-    mean = (k * k) // 2
+    modes, buffers = w.shape[0], scratch(roots.shape[1])[0]
+    q = np.empty(w.shape[1:])
+    mean = w.shape[2] // 2
     for j in range(modes):
-        waves_of(solved[j], q, middle, buffers, radices, roots)
+        waves_of(solved[j], q, buffers, radices, roots)
         _correct(w[j], q, spreading, weight, known, before[j], kept[j])
     before[0, 0, mean] = w[0, 0, mean]  # the flow moves c and makes none
     before[0, 1, mean] = 0.0

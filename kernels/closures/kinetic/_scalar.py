@@ -4,7 +4,12 @@ Complex numbers come as real and imaginary parts, z_{m-2} as `low`, z_{m+2} as `
 T = E + 2 zeta D, omega the vorticity, see `kernels.closures.harmonics`.
 """
 
+from typing import Any
+
 from numba import njit
+
+HOW: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
+"""How the loops are compiled: products and sums may fuse (one rounding less), nothing is reordered."""
 
 
 @njit(cache=True, inline="always")

@@ -3,11 +3,13 @@
 import numpy as np
 from numba import njit
 
+from kernels.closures.kinetic._scalar import HOW
+
 BLOCK = 64
 """Points that are solved side by side; their eliminated rows stay in the first caches."""
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(**HOW)
 def _eliminate(below, product, fixed, omega, tr, ti, right_r, right_i, before, here):
     """One row of the elimination: here = (1 / pivot, right-hand side / pivot), parts apart."""
     br, bi, lr, li = before[0], before[1], before[2], before[3]
@@ -26,7 +28,7 @@ def _eliminate(below, product, fixed, omega, tr, ti, right_r, right_i, before, h
         qi[i] = rr * ii + ri * ir
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(**HOW)
 def _substitute(above, back, tr, ti, here, after, solved_r, solved_i, rate_r, rate_i):
     """One row of the back substitution, q_j = row_j - above conj(t) q_{j+1} / pivot_j; rate += q / weight."""
     ir, ii, qr, qi = here[0], here[1], here[2], here[3]
@@ -44,10 +46,10 @@ def _substitute(above, back, tr, ti, here, after, solved_r, solved_i, rate_r, ra
         rate_i[i] += back * im
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(**HOW)
 def implicit_solve(right, carried, weight, rotary, rate):
-    """right (J, 2, points + pad) becomes q of (1 - weight A) q = right, and rate += q / weight, point by point;
-    A q_m = bracket_m(q) - rotary m^2 q_m, m = 2 j; carried (5, points): u, v, omega, Re t, Im t.
+    """right (J, 2, points + pad) becomes q of (1 - weight A) q = right, and rate += q / weight, point by
+    point; A q_m = bracket_m(q) - rotary m^2 q_m, m = 2 j; carried (5, points): u, v, omega, Re t, Im t.
 
     A tridiagonal system over m = 2, 4, .. after q_0, which the others do not change. Elimination without
     pivots is stable: an eliminated pivot is a diagonal with real part >= 1 plus weight^2 m (m - 2) |t|^2 / 4
@@ -67,5 +69,6 @@ def implicit_solve(right, carried, weight, rotary, rate):
         for j in range(modes - 1, -1, -1):
             _substitute(
                 weight * j if j + 1 < modes else 0.0, 1.0 / weight, tr, ti, rows[j], rows[j + 1],
-                right[j, 0, start:stop], right[j, 1, start:stop], rate[j, 0, start:stop], rate[j, 1, start:stop],
+                right[j, 0, start:stop], right[j, 1, start:stop],
+                rate[j, 0, start:stop], rate[j, 1, start:stop],
             )  # fmt: skip

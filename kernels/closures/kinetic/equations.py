@@ -12,7 +12,7 @@ from kernels.closures.physics import Physics
 Array = np.ndarray
 
 Carried = Array
-"""What carries and turns particles, (5, n n), x last: u, v, vorticity omega, Re t, Im t of t = e + zeta z_2."""
+"""What carries and turns particles, (5, n n), x last: u, v, vorticity, Re t, Im t of t = e + zeta z_2."""
 
 
 @dataclass(frozen=True)
@@ -54,9 +54,15 @@ class Hierarchy:
         t = flow[0] + self.physics.zeta * moments[1]
         return np.concatenate([flow[1], flow[2, :1], t]), flow[0]
 
-    def rates(self, w: Array, carried: Carried, rotary: float = 0.0, fields: bool = False) -> tuple[Array, Array]:
-        """Coefficients of bracket - u.grad z - rotary m^2 z; with `fields` also before the filter, else empty."""
-        rates = np.empty_like(w)
+    def empty(self) -> Array:
+        """Room for coefficients of all modes."""
+        return np.empty((self.modes, 2, len(self.waves.square)))
+
+    def rates(
+        self, w: Array, carried: Carried, rotary: float = 0.0, fields: bool = False, out: Array | None = None
+    ) -> tuple[Array, Array]:
+        """Coefficients of bracket - u.grad z - rotary m^2 z; with `fields` also on the grid, unfiltered."""
+        rates = self.empty() if out is None else out
         on_grid = np.empty((self.modes if fields else 0, 2, self.waves.points**2))
         _loops.explicit_rate(w, carried, self.waves.wave, rotary, rates, on_grid, *self.waves.plan)
         return rates, on_grid

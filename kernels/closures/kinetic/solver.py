@@ -190,12 +190,12 @@ class Kinetic:
         used = np.arange(len(size) // 2, len(size))
         seen = np.log(np.maximum(size[used], np.finfo(np.float64).tiny))
         if np.exp(seen[-1]) <= tolerance:
-            return max(4, int(np.argmax(size <= tolerance)) + 1)
+            return max(4, int(np.argmax(size <= tolerance * (1.0 + 1e-9))) + 1)
         slope = float(np.polyfit(used, seen, 1)[0])
         most = 10 * len(size)
         if slope >= -1e-12:
             return most
-        return int(min(most, np.ceil(len(size) + (np.log(tolerance) - seen[-1]) / slope)))
+        return int(min(most, np.ceil(len(size) + (np.log(tolerance) - seen[-1]) / slope - 1e-6)))
 
     def warning(self, z: Array, tolerance: float = RESOLVED) -> str | None:
         """What to tell where the last mode is above `tolerance`: the tail and the modes needed."""

@@ -12,7 +12,7 @@ from kernels.errors import InputError
 Array = np.ndarray
 
 TOLERANCE = 1e-13
-"""Largest change of the strain rate in the last iteration, over the largest strain rate."""
+"""Largest change of the strain rate in the last iteration, over itself or a tenth of the stress."""
 
 _MOST = 200
 

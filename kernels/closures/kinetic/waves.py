@@ -12,8 +12,8 @@ Array = np.ndarray
 class Waves:
     """Complex fields (s, n, n) at points (i, j) L / n as coefficients (s, 2, k k) of the waves below n / 3.
 
-    Coefficients are those of numpy's fft2, sums over all points, real and imaginary parts apart, kept waves in
-    rising order -top .. top along both axes. wave (k,): 2 pi / L times their numbers; square (k k,): the
+    Coefficients are those of numpy's fft2, sums over all points, real and imaginary parts apart, kept waves
+    in rising order -top .. top along both axes. wave (k,): 2 pi / L times their numbers; square (k k,): the
     wave vector squared; mean: where the mean lies. Loops see fields as (s, 2, n n), parts apart and x last.
     """
 
