@@ -32,14 +32,14 @@ from stages.infer_parameters import STAGE, InferParametersConfig
 from stages.variables import OK
 
 CONDITIONS = [(-3.0, 1.0), (-1.0, 2.0), (-5.0, 0.5), (-2.0, 3.0)]
-EVERY, FRAMES, STEP = 0.25, 40, 0.05
+EVERY, FRAMES, STEP = 0.25, 30, 0.05
 NOISE = 0.05
 
 
 def own(alpha: float, zeta: float, seed: int, points: int) -> xr.Dataset:
     """A run of the coarse model with the Bingham closure, from t = LATE on, frames EVERY apart."""
     chance = torch.Generator().manual_seed(seed)
-    coarse = Coarse(build("bingham"), points, LENGTH, STEP / 2.0, "etdrk2")
+    coarse = Coarse(build("bingham"), points, LENGTH, STEP, "etdrk2", 4)
     grid, n = coarse.grid, points
     real, imag = torch.randn(2, 1, n, n, dtype=torch.float64, generator=chance)
     smooth = torch.exp(-0.05 * grid.square) * grid.kept
@@ -91,7 +91,7 @@ def one(
 ) -> xr.Dataset:  # fmt: skip
     name = "bingham" if given.model is None else given.model.stem
     config = InferParametersConfig(
-        observed=tuple(observed), noise=NOISE, noise_seed=seed, windows=8, window=given.window,
+        observed=tuple(observed), noise=NOISE, noise_seed=seed, windows=6, window=given.window,
         points=given.points, time_step=STEP, threads=1,
     )  # fmt: skip
     text = repr((source, alpha, zeta, seed, name, config.model_dump_json()))

@@ -1,12 +1,14 @@
 """One closure over a plane of activity and alignment: designs by active learning, at random and as a grid.
 
-    python benchmarks/closures/plane.py FOLDER [--seeds 3] [--epochs 40] [--coarse]
+    python benchmarks/closures/plane.py FOLDER [--seeds 3] [--epochs 40] [--coarse] [--ahead I N]
 
 The uniform grid has 4 x 4 simulations; active learning and random designs have half of them. Active learning
 begins with the corners and adds points in rounds, each by stage `acquire` with an ensemble of three. Scores
 are a-priori NMSE of S:T on a held-out grid of other points and another initial state, beside the Bingham
 closure's; no choice looks at them. Simulations and models are kept in FOLDER, so nothing is computed twice
 and a run that was stopped goes on. The table is printed, and written to FOLDER/plane.txt, after every seed.
+`--ahead I N` computes every N-th of the simulations that are known beforehand, from the I-th on, and ends:
+several processes share the work so.
 """
 
 import argparse
@@ -128,6 +130,15 @@ def table(bingham: np.ndarray, scores: dict[str, list[np.ndarray]]) -> str:
     return "\n".join(lines)
 
 
+def ahead(folder: Path, seeds: int, first: int, stride: int) -> None:
+    """Simulate a share of what all designs and the scores need."""
+    points = [(a, z, HELD_OUT_SEED) for a, z in HELD_OUT]
+    known = [*grid(4), *grid(2), *(point for seed in range(seeds) for point in drawn(HALF, seed))]
+    points += [(a, z, RUN_SEED) for a, z in dict.fromkeys(known)]
+    for alpha, zeta, seed in points[first::stride]:
+        moments(folder, alpha, zeta, seed)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -136,8 +147,12 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=40, help="of final networks; a quarter for ensembles")
     parser.add_argument("--coarse", action="store_true", help="states of candidates by short coarse runs")
+    parser.add_argument("--ahead", type=int, nargs=2, metavar=("I", "N"))
     given = parser.parse_args()
     torch.set_num_threads(1)
+    if given.ahead:
+        ahead(given.folder / "runs", given.seeds, *given.ahead)
+        return
     plane = Plane(given.folder, given.epochs, "coarse" if given.coarse else "neighbours")
     bingham = plane.scores(None)
     scores: dict[str, list[np.ndarray]] = {f"active {HALF}": [], f"random {HALF}": [], "uniform 16": []}

@@ -15,7 +15,7 @@ from stages.simulate_kinetic import STAGE as SIMULATE
 from stages.simulate_kinetic import SimulateKineticConfig
 from stages.variables import FAILED, TEST, TRAIN
 
-LENGTH, POINTS, END, LATE = 5.0, 64, 15.0, 5.0
+LENGTH, POINTS, END, LATE = 5.0, 64, 12.5, 5.0
 STEPS = (0.02, 0.0125, 0.00625, 0.003125)
 """Time steps that are tried one after the other, where the flow, faster for larger |alpha|, needs it."""
 
@@ -24,7 +24,7 @@ def moments(
     folder: Path, alpha: float, zeta: float, seed: int, test: bool = False, every: float = 0.5
 ) -> xr.Dataset:
     """Moments of one run from t = LATE on; the part is `test` where asked for, else `train`."""
-    place = folder / f"{name_of(alpha, zeta, seed)}_e{every:g}.pickle"
+    place = folder / f"{name_of(alpha, zeta, seed)}_n{POINTS}_t{END:g}_e{every:g}.pickle"
     if not place.exists():
         folder.mkdir(parents=True, exist_ok=True)
         found = _simulated(alpha, zeta, seed, every)
