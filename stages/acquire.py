@@ -28,6 +28,9 @@ _FIELDS = ("concentration", "D_xx", "D_xy")
 class AcquireConfig(StageConfig):
     """How many points, where, and on which states the members are asked.
 
+    scale: what variance is relative to: "target", S:T itself, or "correction", by how much the mean of the
+    members differs from the Bingham closure, so that points count where the network is less sure than right.
+
     candidates: all levels of both ranges ("grid") or so many Sobol points. states: of the `neighbours`
     nearest simulated points, with the flow that the candidate's parameters give them ("neighbours"), or these
     run on for `spin_up` by the coarse model with every member, in steps of at most `time_step` ("coarse").
@@ -42,6 +45,7 @@ class AcquireConfig(StageConfig):
     candidates: int = Field(default=64, ge=1, le=4096)
     seed: int = Field(default=0, ge=0)
     count: int = Field(default=4, ge=1)
+    scale: Literal["target", "correction"] = "target"
     states: Literal["neighbours", "coarse"] = "neighbours"
     neighbours: int = Field(default=2, ge=1)
     frames: int = Field(default=3, ge=1)
@@ -163,6 +167,7 @@ def _scores(
 ) -> np.ndarray:  # fmt: skip
     """Disagreement at every candidate."""
     from kernels.closures.acquisition_states import disagreement
+    from kernels.closures.families import build
 
     read: dict[int, tuple[Tensor, Tensor]] = {}
     used = [one for one in _one_a_point(simulated) if _late(config, one).size]
@@ -182,8 +187,9 @@ def _scores(
                                near.translational, length=near.length))  # fmt: skip
     if config.states == "coarse":
         states = _moved(config, closures, nearest, numbers)
+    base = build("bingham") if config.scale == "correction" else None
     rows = zip(states, numbers, strict=True)
-    return np.array([disagreement(closures, c, z2, physics) for (c, z2), physics in rows])
+    return np.array([disagreement(closures, c, z2, physics, base) for (c, z2), physics in rows])
 
 
 def _one_a_point(simulated: list[_Run]) -> list[_Run]:

@@ -87,7 +87,7 @@ class Plane:
             }
             config = AcquireConfig(
                 alpha=ALPHA, zeta=ZETA, count=min(ROUND, HALF - len(points)), begin=LATE,
-                states=self.states, train_seeds=(RUN_SEED,), threads=1,
+                states=self.states, scale="correction", train_seeds=(RUN_SEED,), threads=1,
             )  # fmt: skip
             found = ACQUIRE(config, **members, **self.runs(points))
             new = [

@@ -8,20 +8,22 @@ FLOOR = 1e-6
 """Least disagreement relative to the largest, so that points are spread where all members agree."""
 
 
-def relative_variance(members: np.ndarray) -> float:
-    """sum over points of the variance over members, over the sum of |mean|^2; members (M, ...) complex.
+def relative_variance(members: np.ndarray, base: np.ndarray | None = None) -> float:
+    """sum over points of the variance over members, over that of |mean - base|^2; members (M, ...) complex.
 
-    The size of an NMSE: what members that agree on nothing else would score against their mean. Sums do not
-    depend on the order of members. Raises InputError for fewer than two members.
+    Without a base the size of an NMSE: what members that agree on nothing else would score against their
+    mean. With the field (...) of a base closure: of an NMSE over that of the base, as far as the members know
+    it. Sums do not depend on the order of members. Raises InputError for fewer than two members.
     """
     if len(members) < 2:
         raise InputError(f"{len(members)} member was given, expected at least 2: train with other seeds")
     variance, power = 0.0, 0.0
-    for part in (np.real(members), np.imag(members)):
+    for k, part in enumerate((np.real(members), np.imag(members))):
         ordered = np.sort(part, axis=0)
+        from_base = 0.0 if base is None else (np.real(base), np.imag(base))[k]
         mean = ordered.mean(axis=0)
         variance += float(((ordered - mean) ** 2).sum()) / (len(members) - 1)
-        power += float((mean**2).sum())
+        power += float(((mean - from_base) ** 2).sum())
     return variance / max(power, np.finfo(np.float64).tiny)
 
 

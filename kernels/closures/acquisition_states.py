@@ -15,11 +15,14 @@ _SOLVES = 5
 """Stokes solves for the strain rate of a state; the error falls by 20 with each."""
 
 
-def disagreement(closures: Sequence[Closure], c: Tensor, z2: Tensor, physics: Physics) -> float:
+def disagreement(
+    closures: Sequence[Closure], c: Tensor, z2: Tensor, physics: Physics, base: Closure | None = None
+) -> float:
     """Relative variance of the deviator of S:T over closures, on states c, z2 (B, n, n) at these parameters.
 
     All are asked at one strain rate, the mean of what their own stresses drive: the flow of a state follows
-    from the parameters, so states of other parameters may be used. See `acquisition.relative_variance`.
+    from the parameters, so states of other parameters may be used. See `acquisition.relative_variance`; base:
+    the closure whose field is the base there.
     """
     points = z2.shape[-1]
     with torch.no_grad():
@@ -32,8 +35,12 @@ def disagreement(closures: Sequence[Closure], c: Tensor, z2: Tensor, physics: Ph
         strain = torch.view_as_complex(mean.contiguous())
         moments = Moments(c, z2, strain, model.grid)
         t = harmonics.driving(strain, z2, physics.zeta)
-        found = [closure.contract(moments, physics, 2.0 * physics.zeta * c, t) for closure in closures]
-    return relative_variance(torch.stack(found).numpy())
+        asked = [*closures, *([] if base is None else [base])]
+        found = torch.stack([one.contract(moments, physics, 2.0 * physics.zeta * c, t) for one in asked])
+    members = found.numpy()
+    if base is None:
+        return relative_variance(members)
+    return relative_variance(members[:-1], members[-1])
 
 
 def moved_on(

@@ -96,6 +96,11 @@ def test_order_and_labels_of_inputs_have_no_say(inputs, found):
     xr.testing.assert_identical(STAGE(config(), **turned), found)
 
 
+def test_variance_may_be_relative_to_what_the_members_correct(inputs, found):
+    again = STAGE(config(scale="correction"), **inputs)
+    assert bool((again["disagreement"] > 10.0 * found["disagreement"]).all())
+
+
 def test_runs_at_new_points_have_the_seeds_that_are_asked_for(inputs):
     found = STAGE(config(count=2, train_seeds=(3, 4), validation_seeds=(9,)), **inputs)
     assert found["run_seed"].values.tolist() == [3, 4, 3, 4, 9, 9]

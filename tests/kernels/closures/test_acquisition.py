@@ -67,6 +67,7 @@ def test_relative_variance_is_the_mean_square_error_of_a_member_and_takes_any_or
     mean = np.array([3.0, 4.0j])
     members = mean + 0.1 * np.array([[1.0, 1.0j], [-1.0, -1.0j], [1.0j, 1.0], [-1.0j, -1.0]])
     assert relative_variance(members) == pytest.approx(4 * 2 * 0.01 / 3 / 25.0)
+    assert relative_variance(members, mean - 0.5) == pytest.approx(4 * 2 * 0.01 / 3 / 0.5)
     random = np.random.default_rng(0)
     many = random.standard_normal((5, 100)) + 1j * random.standard_normal((5, 100))
     assert relative_variance(many) == relative_variance(many[[3, 1, 4, 0, 2]])
@@ -101,6 +102,9 @@ def test_disagreement_is_seen_where_members_differ_and_nowhere_else(states):
     assert at[2] < 1e-28  # rounding of a mean of equal numbers
     physics = Physics(-4.0, 1.0, length=5.0)
     assert disagreement([members[i] for i in (2, 0, 1)], *states, physics) == at[0]
+    one_side = [_Planted(sign) for sign in (1.0, 1.1, 1.2)]  # mean 1.1 from Bingham, deviation 0.1
+    found = disagreement(one_side, *states, physics, build("bingham"))
+    assert found == pytest.approx((0.1 / 1.1) ** 2, rel=1e-6)
 
 
 def test_states_run_on_with_every_member_and_stay_sound(states):
