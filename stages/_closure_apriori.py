@@ -85,7 +85,7 @@ class Errors:
 def errors(runs: Sequence[Run], rule: Rule, edges: tuple[np.ndarray, np.ndarray]) -> Errors:
     """NMSE of S:T, all late frames of all runs together, standard errors from the scatter over the runs.
 
-    apriori_nmse: mean of the components xx and xy; along, across: components nn and nm, n the director;
+    apriori_nmse: mean of the components xx, xy and yy; along, across: components nn and nm, n the director;
     share: part of the squared error that is across; violations: part of the points that have moments of a
     density until the closure adds its own; map: root mean square of the error of the deviator in bins of r
     and |e| over that of the truth in all, NaN in bins without a point.
@@ -127,9 +127,11 @@ def _scores(runs: Sequence[Run], guesses: Sequence[tuple[np.ndarray, np.ndarray]
     )
     xx = nmse(trace / 2.0 + truth.real, trace / 2.0 + guess.real)
     xy = nmse(truth.imag, guess.imag)
+    yy = nmse(trace / 2.0 - truth.real, trace / 2.0 - guess.real)
     split: Split = split_error(z2, (trace, truth), (trace, guess))
     return {
-        "apriori_nmse": 0.5 * (xx + xy), "apriori_nmse_xx": xx, "apriori_nmse_xy": xy,
+        "apriori_nmse": (xx + xy + yy) / 3.0,
+        "apriori_nmse_xx": xx, "apriori_nmse_xy": xy, "apriori_nmse_yy": yy,
         "apriori_along": split.along, "apriori_across": split.across, "apriori_share_across": split.share,
     }  # fmt: skip
 

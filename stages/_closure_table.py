@@ -9,9 +9,10 @@ import xarray as xr
 from stages._closure_runs import TRUTH
 
 METRICS: dict[str, tuple[str, str]] = {
-    "apriori_nmse": ("1", "NMSE of S:T on true moments at late times, mean of xx and xy"),
+    "apriori_nmse": ("1", "NMSE of S:T on true moments at late times, mean of xx, xy and yy"),
     "apriori_nmse_xx": ("1", "NMSE of (S:T)_xx"),
     "apriori_nmse_xy": ("1", "NMSE of (S:T)_xy"),
+    "apriori_nmse_yy": ("1", "NMSE of (S:T)_yy"),
     "apriori_along": ("1", "NMSE of the component of S:T along the director"),
     "apriori_across": ("1", "NMSE of the component of S:T across the director"),
     "apriori_share_across": ("1", "part of the squared error of the deviator that is across"),

@@ -144,7 +144,7 @@ def snapshots(runs: Sequence[Shown], times: Sequence[float], late: float, sample
             "statistics at best."
         )
     ]
-    count = {2: "two", 3: "three", 4: "four"}.get(len(runs), "five")
+    count = {4: "four", 5: "five"}.get(len(runs), "three")
     for time in times:
         upper, lower = [], []
         for run in runs:

@@ -102,22 +102,22 @@ def a_priori(metrics: xr.Dataset, condition: str, chosen: str) -> str:
     rows = rows_of(metrics, condition, "apriori_violations")
     if not rows:
         return ""
-    head = ["closure", "NMSE", "xx", "xy", "along", "across", "part across, %", "unrealizable, %"]
+    head = ["closure", "NMSE", "xx", "xy", "yy", "along", "across", "part across, %", "unrealizable, %"]
     lines: Cells = []
     for closure in rows:
         cells = [closure, pair(score(metrics, condition, closure, "apriori_nmse"),
                                _error(metrics, condition, closure, "apriori_nmse"), 1.0)]  # fmt: skip
-        for name in ("nmse_xx", "nmse_xy", "along", "across"):
+        for name in ("nmse_xx", "nmse_xy", "nmse_yy", "along", "across"):
             cells.append(number(score(metrics, condition, closure, f"apriori_{name}"), 2))
         for name in ("share_across", "violations"):
             cells.append(number(100.0 * score(metrics, condition, closure, f"apriori_{name}"), 3))
         lines.append((_css(metrics, closure, chosen), cells))
     text = (
-        "Mean square error of S:T over its mean square at late times of the kinetic test runs, ± standard "
-        "error over the seeds. Along and across: the components of S:T along and normal to the director. "
-        "Unrealizable: part of the points that have moments of a density until the closure adds its own; in "
-        "the line of the kinetic runs, points that have none to begin with, since the grid does not resolve "
-        "them."
+        "Mean square error of S:T over its mean square, by component and their mean, at late times of the "
+        "kinetic test runs, ± standard error over the seeds. Along and across: the components of S:T along "
+        "and normal to the director. Unrealizable: part of the points that have moments of a density until "
+        "the closure adds its own; in the line of the kinetic runs, points that have none to begin with, "
+        "since the grid does not resolve them."
     )
     return note(text) + rows_table(head, lines)
 

@@ -157,6 +157,7 @@ def test_a_priori_errors_are_those_of_the_formula(metrics, truth):
     expected = {
         "apriori_nmse_xx": size(error.real) / size(late["ST_xx"]),
         "apriori_nmse_xy": size(error.imag) / size(late["ST_xy"]),
+        "apriori_nmse_yy": size(error.real) / size(c * c + (t.conj() * z2).real - late["ST_xx"]),  # zeta = 1
     }
     for name, value in expected.items():
         assert score(metrics, "quadratic", name) == pytest.approx(value, rel=1e-9)
