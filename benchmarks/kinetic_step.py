@@ -22,7 +22,7 @@ import numpy as np  # noqa: E402
 from kernels.closures import harmonics  # noqa: E402
 from kernels.closures.kinetic.initial import plane_waves  # noqa: E402
 from kernels.closures.kinetic.solver import Kinetic, KineticSettings  # noqa: E402
-from kernels.closures.kinetic.steppers import STEPPERS  # noqa: E402
+from kernels.closures.kinetic.steppers import ITERATIONS, STEPPERS  # noqa: E402
 from kernels.closures.physics import Physics  # noqa: E402
 from kernels.fields.periodic import PeriodicSquare  # noqa: E402
 
@@ -43,7 +43,7 @@ class Spectral:
     def flow(self, c: Array, z2: Array, z4: Array) -> Any:
         known = self.strains or [np.zeros_like(z2)]
         strain = 2.0 * known[0] - known[-1]
-        for _ in range(1 if self.strains else 20):
+        for _ in range(ITERATIONS if self.strains else 20):
             flow = self.square.stokes(harmonics.stress(PHYSICS, c, z2, z4, strain), self.square.kept)
             strain = flow.strain
         self.strains = [strain, known[0] if self.strains else strain]
@@ -96,9 +96,10 @@ class PlainImplicit(PlainModes):
     """The scheme of `Sbdf2Implicit` with numpy alone: elimination over the modes with whole grids."""
 
     def begin(self) -> None:
-        self.kept_rate = self.rate() - PHYSICS.rotary * self.m**2 * self.w
+        first, self.carried = self.w, self.now()
+        super().begin()
+        self.kept_rate = self.rate_before - PHYSICS.rotary * self.m**2 * first
         self.full_rate = np.fft.ifft2(self.kept_rate)
-        self.carried = self.now()
 
     def now(self) -> Array:
         z = np.fft.ifft2(self.w[:3])
@@ -224,8 +225,8 @@ def agreement(z: Array) -> None:
     """All must solve the same equations."""
     plain, implicit, full = PlainModes(z), PlainImplicit(z), FullGrid(z)
     for done in range(20):
-        implicit.step()
-        if done:  # begin has made the first step
+        if done:  # their start has made the first step
+            implicit.step()
             plain.step()
             full.step()
     psi = np.fft.irfftn(full.w, (ANGLES, *z.shape[1:]), axes=(0, 1, 2))

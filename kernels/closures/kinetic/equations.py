@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kernels.closures.kinetic import _loops
-from kernels.closures.kinetic.stokes import Driven
+from kernels.closures.kinetic.driven import DrivenWaves
 from kernels.closures.kinetic.waves import Waves
 from kernels.closures.physics import Physics
 
@@ -25,13 +25,13 @@ class Hierarchy:
     physics: Physics
     modes: int
     waves: Waves
-    driven: Driven
+    driven: DrivenWaves
 
     @classmethod
     def of(cls, physics: Physics, points: int, modes: int) -> "Hierarchy":
         """On a grid of points x points with `modes` even modes."""
         waves = Waves(points, physics.length)
-        return cls(physics, modes, waves, Driven(physics, waves))
+        return cls(physics, modes, waves, DrivenWaves(physics, waves))
 
     def damping(self) -> Array:
         """d_R m^2, (J, 1, 1)."""

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from kernels.closures.kinetic import _loops, implicit, stencil, stencil_torch
+from kernels.closures.kinetic import implicit, stencil, stencil_torch
+from kernels.closures.kinetic._tridiagonal import implicit_solve
 from kernels.errors import InputError
 
 WEIGHT, ROTARY = 0.3, 0.05
@@ -41,18 +42,21 @@ def test_the_solution_solves_the_system():
     torch.testing.assert_close(back, r, rtol=0, atol=1e-12)
 
 
-def test_the_solvers_loop_does_the_same():
-    """`_loops.implicit_solve`, which also carries: q of p - w rate - w (u z_x + v z_y), and what it adds."""
-    p, t, omega, rate = given(8, (50,))
-    x, _, u, y = given(8, (50,), seed=1)
-    v = given(8, (50,), seed=2)[2]
-    p[0], x[0], y[0], rate[0] = (field[0].real + 0j for field in (p, x, y, rate))
-    q = implicit.solve(p - WEIGHT * (rate + u * x + v * y), t, omega, WEIGHT, ROTARY)
-    total, change = rate.numpy().copy(), np.empty_like(rate.numpy())
-    arrays = (field.numpy() for field in (p, x, y, u, v, omega, t))
-    _loops.implicit_solve(*arrays, WEIGHT, ROTARY, total, change)
-    np.testing.assert_allclose(change, (q - p).numpy(), atol=1e-12)
-    np.testing.assert_allclose(total, (rate + (q - p) / WEIGHT).numpy(), atol=1e-11)
+@pytest.mark.parametrize("points", [50, 64, 150])
+def test_the_solvers_loop_does_the_same(points):
+    """`_tridiagonal.implicit_solve`: parts apart, lines padded, and rate += q / weight."""
+    r, t, omega, rate = given(8, (points,))
+    expected = implicit.solve(r, t, omega, WEIGHT, ROTARY).numpy()
+    right, total = np.zeros((8, 2, points + 3)), np.zeros((8, 2, points + 3))
+    for field, parts in ((r, right), (rate, total)):
+        parts[:, 0, :points], parts[:, 1, :points] = field.numpy().real, field.numpy().imag
+    zero = np.zeros(points)
+    carried = np.stack([zero, zero, omega.numpy(), t.numpy().real, t.numpy().imag])
+    implicit_solve(right, carried, WEIGHT, ROTARY, total)
+    found = right[:, 0, :points] + 1j * right[:, 1, :points]
+    np.testing.assert_allclose(found, expected, atol=1e-12)
+    grown = total[:, 0, :points] + 1j * total[:, 1, :points]
+    np.testing.assert_allclose(grown, rate.numpy() + expected / WEIGHT, atol=1e-11)
 
 
 def test_gradcheck():

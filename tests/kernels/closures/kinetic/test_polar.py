@@ -47,7 +47,8 @@ def test_apolar_rates_are_those_of_the_even_modes(physics):
     z = plane_waves(16, 8, seed=3, amplitude=0.12)
     hierarchy = Hierarchy.of(physics, 16, 8)
     waves = hierarchy.waves.forward(z)
-    expected, _, strain = hierarchy.rate(waves, None)
+    carried, fields = hierarchy.carried(waves, None)
+    expected, strain = hierarchy.rates(waves, carried)[0], hierarchy.waves.across(fields[None])[0]
     model = Polar(physics, PolarSettings(16, ANGLES))
     rate, same = model.rate(model.waves.forward(density(hierarchy.waves.backward(waves), ANGLES)))
     found = moments(model.waves.backward(rate), range(0, 16, 2))
