@@ -110,7 +110,7 @@ def stable_step(method: Any, known: Known, physics: Physics, points: int, length
         middle = 0.5 * (low + high)
         fine = stable(middle)
         low, high = np.where(fine, middle, low), np.where(fine, high, middle)
-    return torch.from_numpy(low)
+    return torch.from_numpy(low).to(e.device)
 
 
 def check_step(limit: Tensor, step: float) -> None:

@@ -102,7 +102,7 @@ def stream(
             c.clone(), z2.clone(),
         )  # fmt: skip
         stepper = model.method.of(rates.linear(), model.time_step)
-        batch = _Batch(torch.arange(runs), rates, stepper, (rates.joined(c, z2),), physics)
+        batch = _Batch(torch.arange(runs, device=c.device), rates, stepper, (rates.joined(c, z2),), physics)
         ceiling, done, spent = 4.0 * c.amax(dim=(-2, -1)) ** 2, 0, 0.0
         for frame, count in enumerate(counts):
             while done < count and len(batch.numbers):
@@ -163,7 +163,7 @@ def _look(model: "Coarse", batch: _Batch, ceiling: Tensor, out: Run, time: float
 def _record(
     model: "Coarse", batch: _Batch, out: Run, frame: int, time: float, observe: Observer | None
 ) -> None:
-    alive = torch.zeros(len(out.survived_until), dtype=torch.bool)
+    alive = torch.zeros_like(out.survived_until, dtype=torch.bool)
     alive[batch.numbers] = True
     if not len(batch.numbers):
         return

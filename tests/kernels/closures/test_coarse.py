@@ -164,6 +164,23 @@ def test_compiled_steps_are_those_of_torch(closure, alike):
     torch.testing.assert_close(runs[0].z2, runs[1].z2, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("compiled", [True, False])
+def test_two_solves_a_step_from_extrapolated_strain_rates_are_enough(compiled):
+    """What they leave out is of higher order than the error of the step, and far below it."""
+    c, z2 = waves(16, 0.2, alike=False)
+    differences = []
+    for step in (0.04, 0.02):
+        runs = [
+            Coarse(Narrow(), 16, LENGTH, step, iterations=count, compiled=compiled).run(
+                c, z2, Physics(-3.0, 1.0), [1.6]
+            )
+            for count in (None, 12)
+        ]
+        differences.append(float((runs[0].z2 - runs[1].z2).abs().max()))
+    assert differences[1] < 2e-6
+    assert differences[0] > 6.0 * differences[1]
+
+
 def after(name, step, time=0.64):
     c, z2 = waves(16, 0.2, alike=False)
     model = Coarse(Strained(), 16, LENGTH, step, name, iterations=8)

@@ -57,7 +57,7 @@ def test_checkpoints_change_no_gradient(segment):
         assert torch.equal(one, other)
 
 
-@pytest.mark.parametrize(("stepper", "steps"), [("sbdf2", 20), ("etdrk4", 5)])
+@pytest.mark.parametrize(("stepper", "steps"), [("sbdf2", 20), ("etdrk2", 5)])
 def test_gradients_through_steps_are_differences(stepper, steps):
     """Along one direction for each quantity, by central differences."""
     found = dict(zip(KEYS, gradients(None, steps, stepper), strict=True))
