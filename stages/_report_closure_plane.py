@@ -61,7 +61,8 @@ def _map(at: np.ndarray, ratio: np.ndarray, label: str, trained: np.ndarray) -> 
     plot = Plot(*ends, "activity α", "alignment ζ", marks[0], marks[1], width=370, height=320)
     for alpha, zeta in zip(trained[:, 0], up(trained[:, 1]), strict=True):
         x, y = plot.at(float(alpha), float(zeta))
-        cross = f"M{x - 26:.1f} {y - 5:.1f}l8 8m0 -8l-8 8"  # beside the disc of a test at the same point
+        tested = bool((np.abs(at[:, 0] - alpha) + np.abs(up(at[:, 1]) - zeta) < 1e-9).any())
+        cross = f"M{x - (26 if tested else 4):.1f} {y - 4:.1f}l8 8m0 -8l-8 8"  # beside the disc of a test
         plot.parts.append(f'<path d="{cross}" stroke="#5d6b79" stroke-width="1.6"></path>')
     for alpha, zeta, value in zip(at[:, 0], up(at[:, 1]), ratio, strict=True):
         x, y = plot.at(float(alpha), float(zeta))

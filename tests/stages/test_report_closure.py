@@ -93,6 +93,8 @@ def test_the_page_is_whole_and_needs_no_other_file(page):
         assert title in said, title
     assert "nan" not in said.lower().split()
     assert "close-3c4d" in said
+    assert "Crosses: points of training runs." in said
+    assert text.count('stroke="#5d6b79"') == 2 * 2  # two training points on each of two maps
 
 
 def test_the_verdict_and_the_tables_say_what_the_metrics_say(page, inputs):
