@@ -1,4 +1,4 @@
-"""Pointwise learned closures in one pass over the points: no field in between is written to memory.
+"""Small learned closures in one pass over the points: no field in between is written to memory.
 
 Points are taken in blocks that stay in the first cache, and every loop runs along a block, so that all of it
 vectorises; on 4096 points this takes a tenth of the time of torch, whose operators write each layer out.
@@ -25,9 +25,9 @@ _FAST = {"contract", "reassoc", "nsz", "arcp"}
 
 
 def serves(closure: "Neural", moments: Moments, physics: Physics) -> bool:
-    """Whether the kernel does this: a pointwise family in float64 on a processor, one physics for all points
-    or one for each of the leading fields."""
-    if closure.family not in ("local", "strain") or moments.z2.dtype != torch.complex128:
+    """Whether the kernel does this: a family of perceptrons in float64 on a processor, one physics for all
+    points or one for each of the leading fields."""
+    if closure.family not in ("local", "strain", "gradient") or moments.z2.dtype != torch.complex128:
         return False
     if moments.z2.device.type != "cpu" or moments.c.dtype != torch.float64:
         return False
@@ -43,6 +43,8 @@ def _shape(number: Any) -> tuple[int, ...]:
 
 def fourth_moment(closure: "Neural", moments: Moments, physics: Physics) -> Tensor:
     """z_4 as `closure.forward` gives it, to rounding."""
+    from kernels.closures.neural.gradient import Gradient  # which imports what imports this
+
     z2 = moments.z2.detach()
     names = closure.settings.parameters
     numbers = [torch.as_tensor(getattr(physics, n), dtype=torch.float64).detach() for n in names]
@@ -61,10 +63,14 @@ def fourth_moment(closure: "Neural", moments: Moments, physics: Physics) -> Tens
     inner = torch.stack(weights[1:-1]) if depth > 1 else torch.empty(0, width, width, dtype=torch.float64)
     inner_bias = torch.stack(biases[1:-1]) if depth > 1 else torch.empty(0, width, dtype=torch.float64)
     out = torch.empty(runs, z2.numel() // runs, 2, dtype=torch.float64)
+    slopes = np.empty((10, 1, 1))
+    if isinstance(closure, Gradient):
+        found = closure.slopes(moments.z2 / moments.c, moments).detach()
+        slopes = found.expand(5, 2, *z2.shape).contiguous().reshape(10, runs, -1).numpy()
     series = planar.series(disc.TOLERANCE).coefficients if closure.settings.base == "bingham" else np.empty(0)
     _closed(
         _flat(moments.c.detach().expand(z2.shape), runs), _pairs(z2, runs),
-        _pairs(moments.strain.detach().expand(z2.shape), runs) if fields == 3 else out.numpy(),
+        _pairs(moments.strain.detach().expand(z2.shape), runs) if fields > 1 else out.numpy(), slopes,
         first.numpy(), start.numpy(), inner.numpy(), inner_bias.numpy(),
         (weights[-1] / closure.term_scale[:, None]).numpy(), (biases[-1] / closure.term_scale).numpy(),
         series, out.numpy(),
@@ -84,13 +90,13 @@ def _pairs(values: Tensor, runs: int) -> np.ndarray:
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)
-def _closed(c, z2, e, first, start, inner, inner_bias, last, last_bias, series, out):
-    width, depth, terms = first.shape[0], inner.shape[0], last.shape[0]
-    strain = first.shape[1] == 3
-    x = np.empty((4, BLOCK))
+def _closed(c, z2, e, slopes, first, start, inner, inner_bias, last, last_bias, series, out):
+    width, depth = first.shape[0], inner.shape[0]
+    strain, wide = first.shape[1] > 1, first.shape[1] == 8
+    x, d = np.empty((8, BLOCK)), np.zeros((10, BLOCK))
     frame = np.empty((4, BLOCK))
     a, b = np.empty((width, BLOCK)), np.empty((width, BLOCK))
-    y = np.empty((3, BLOCK))
+    y = np.zeros((8, BLOCK))
     for run in range(c.shape[0]):
         for begin in range(0, c.shape[1], BLOCK):
             count = min(BLOCK, c.shape[1] - begin)
@@ -105,6 +111,8 @@ def _closed(c, z2, e, first, start, inner, inner_bias, last, last_bias, series, 
                 x[0, i] = frame[0, i] ** 2 + frame[1, i] ** 2
                 x[1, i] = frame[2, i] ** 2 + frame[3, i] ** 2
                 x[2, i] = frame[0, i] * frame[2, i] + frame[1, i] * frame[3, i]
+            if wide:
+                _slopes(slopes, run, begin, count, frame, d, x)
             _layer(x, first.shape[1], first, start[run], a)
             _activate(a)
             for k in range(depth):
@@ -112,10 +120,25 @@ def _closed(c, z2, e, first, start, inner, inner_bias, last, last_bias, series, 
                 _activate(b)
                 a, b = b, a
             _layer(a, width, last, last_bias, y)
-            if terms == 1:
-                y[1, :] = 0.0
-                y[2, :] = 0.0
-            _placed(frame, x, y, series, out[run], c[run], begin, count)
+            _placed(frame, x, y, d, wide, series, out[run], c[run], begin, count)
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)
+def _slopes(slopes, run, begin, count, frame, d, x):
+    """dq, d*q, ddq, Lap q as pairs of rows of d, and the invariants from them, of a block of points."""
+    for i in range(count):
+        rx, sx = slopes[0, run, begin + i], slopes[1, run, begin + i]
+        ry, sy = slopes[2, run, begin + i], slopes[3, run, begin + i]
+        rd, sd = slopes[4, run, begin + i], slopes[5, run, begin + i]
+        rm, sm = slopes[6, run, begin + i], slopes[7, run, begin + i]
+        d[0, i], d[1, i], d[2, i], d[3, i] = rx - sy, ry + sx, rx + sy, sx - ry
+        d[4, i], d[5, i] = rd - sm, rm + sd
+        d[6, i], d[7, i], x[7, i] = slopes[8, run, begin + i], slopes[9, run, begin + i], rd + sm
+    for i in range(BLOCK):
+        x[3, i] = d[0, i] ** 2 + d[1, i] ** 2
+        x[4, i] = d[2, i] ** 2 + d[3, i] ** 2
+        x[5, i] = frame[0, i] * d[6, i] + frame[1, i] * d[7, i]
+        x[6, i] = frame[2, i] * d[6, i] + frame[3, i] * d[7, i]
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)
@@ -137,7 +160,7 @@ def _activate(y):
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)
-def _placed(frame, x, y, series, out, c, begin, count):
+def _placed(frame, x, y, d, wide, series, out, c, begin, count):
     """Terms, disc and moment of a block of points."""
     h, before, v = np.zeros(BLOCK), np.zeros(BLOCK), np.empty((2, BLOCK))
     t, rest = np.empty(BLOCK), np.empty(BLOCK)
@@ -157,6 +180,12 @@ def _placed(frame, x, y, series, out, c, begin, count):
         sr, si = qr * qr - qi * qi, 2.0 * qr * qi
         vr = y[0, i] * sr + y[1, i] * (qr * er - qi * ei) + y[2, i] * (er * er - ei * ei)
         vi = y[0, i] * si + y[1, i] * (qr * ei + qi * er) + y[2, i] * 2.0 * er * ei
+        if wide:
+            pr, pi = y[3, i] * qr + y[4, i] * er, y[3, i] * qi + y[4, i] * ei
+            g = y[6, i] * x[0, i] + y[7, i] * x[1, i]
+            ur, ui, wr, wi = d[0, i], d[1, i], d[2, i], d[3, i]
+            vr += pr * d[6, i] - pi * d[7, i] + y[5, i] * (ur * wr - ui * wi) + g * d[4, i]
+            vi += pr * d[7, i] + pi * d[6, i] + y[5, i] * (ur * wi + ui * wr) + g * d[5, i]
         size = 1.0 / np.sqrt(1.0 + vr * vr + vi * vi)
         vr, vi = vr * size, vi * size
         ar, ai = h[i] * sr, h[i] * si

@@ -30,11 +30,11 @@ class Gradient(Neural):
 
     def __init__(self, settings: Any = None) -> None:
         super().__init__(settings)
-        self._last: tuple[Tensor, Tensor, tuple[Tensor, ...]] | None = None
+        self._last: tuple[Tensor, Tensor, Tensor] | None = None
 
     def seen(self, q: Tensor, moments: Moments) -> tuple[list[Tensor], list[Tensor]]:
         """As in the class."""
-        up, down, twice, laplacian, inner = self._derivatives(q, moments)
+        up, down, twice, laplacian, inner = combined(self.slopes(q, moments))
         e = moments.strain
         scalars, terms = strain_seen(q, e)
         scalars += [
@@ -44,8 +44,9 @@ class Gradient(Neural):
         terms += [q * laplacian, e * laplacian, up * down, scalars[0] * twice, scalars[1] * twice]
         return scalars, terms
 
-    def _derivatives(self, q: Tensor, moments: Moments) -> tuple[Tensor, ...]:
-        """Those of before where the very same moments come again, as in the Stokes solves of one state."""
+    def slopes(self, q: Tensor, moments: Moments) -> Tensor:
+        """`derivatives`; those of before where the very same moments come again without gradients, as in the
+        Stokes solves of one state."""
         grid = grid_of(self.family, moments)
         if torch.is_grad_enabled():
             return derivatives(q, grid)
@@ -66,14 +67,18 @@ def grid_of(family: str, moments: Moments) -> PeriodicSquare:
     return grid
 
 
-def derivatives(q: Tensor, grid: PeriodicSquare) -> tuple[Tensor, ...]:
-    """dq, d*q, ddq, Lap q, d*d*q, complex, d = d_x + i d_y, of a complex field on a torch grid."""
+def derivatives(q: Tensor, grid: PeriodicSquare) -> Tensor:
+    """d_x, d_y, d_xx - d_yy, 2 d_xy, Lap of the real and the imaginary part of q, (5, 2, ..., n, n) real."""
     both = grid.forward(torch.stack((q.real, q.imag)))
     x, y = grid.gradient(both)
     (xx, xy), (_, yy) = grid.gradient(x), grid.gradient(y)
-    (rx, sx), (ry, sy), (rd, sd), (rm, sm), (rl, sl) = grid.backward(
-        torch.stack((x, y, xx - yy, 2.0 * xy, xx + yy))
-    )
+    found: Tensor = grid.backward(torch.stack((x, y, xx - yy, 2.0 * xy, xx + yy)))
+    return found
+
+
+def combined(slopes: Tensor) -> tuple[Tensor, ...]:
+    """dq, d*q, ddq, Lap q, d*d*q, complex, d = d_x + i d_y, from `derivatives`."""
+    (rx, sx), (ry, sy), (rd, sd), (rm, sm), (rl, sl) = slopes
     return (
         torch.complex(rx - sy, ry + sx), torch.complex(rx + sy, sx - ry), torch.complex(rd - sm, rm + sd),
         torch.complex(rl, sl), torch.complex(rd + sm, sd - rm),

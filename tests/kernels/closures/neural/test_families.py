@@ -162,12 +162,13 @@ def test_numbers_of_the_physics_are_connected(name, number):
 
 @pytest.mark.parametrize("base", ["bingham", "none"])
 @pytest.mark.parametrize("depth", [1, 3])
-@pytest.mark.parametrize("name", POINTWISE)
+@pytest.mark.parametrize("name", [*POINTWISE, "gradient"])
 def test_the_fused_pass_gives_the_numbers_of_the_graph(name, depth, base):
     settings = SETTINGS[name](width=7, depth=depth, base=base)
     closure = build(name, settings)
     with torch.no_grad():
-        closure.network.weights[-1].copy_(torch.ones_like(closure.network.weights[-1]))
+        last = closure.network.weights[-1]
+        last.copy_(torch.linspace(-1.0, 1.5, last.numel(), dtype=torch.float64).reshape(last.shape))
     m = fields(points=9, batch=(3,))
     column = torch.tensor([-1.0, -3.0, -5.0], dtype=torch.float64)[:, None, None]
     for physics in (PHYSICS, replace(PHYSICS, alpha=column), Physics(alpha=column, zeta=-column, beta=0.1)):
