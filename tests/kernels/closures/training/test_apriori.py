@@ -141,6 +141,34 @@ def test_a_killed_training_ends_with_the_same_bits(at, tmp_path):
     assert said[0] == 1
 
 
+def test_the_best_weights_outlive_a_kill(tmp_path):
+    """Killed in the second of three epochs, of which the first was the best."""
+    runs, options = planted(times=1), replace(QUICK, epochs=3, steps=2, checkpoint_seconds=0.0)
+    errors, first = iter([1.0, 2.0, 3.0]), {}
+
+    def one(report=None):
+        closure = build("strain", None, 2)
+        problem = Apriori(closure, runs, runs, options)
+
+        def validation():
+            for name, values in tensors_of(closure).items():
+                first.setdefault(name, values.clone())
+            return next(errors)
+
+        problem.validation = validation
+        train(closure, problem, options, report, tmp_path)
+        return closure
+
+    def kill(done, total, text):
+        if done == 4:
+            raise Killed
+
+    with pytest.raises(Killed):
+        one(kill)
+    resumed = tensors_of(one())
+    assert all(torch.equal(resumed[name], values) for name, values in first.items())
+
+
 def test_a_loss_that_is_not_finite_names_the_runs_and_keeps_the_best_weights():
     runs = planted()
     options = replace(QUICK, epochs=3, steps=2)
