@@ -19,6 +19,9 @@ BLOCK = 10
 LARGEST = 4.0
 """|z_m| over the largest c from which a state is taken for exploded; a nonnegative psi has at most 1."""
 
+ACCURATE, COARSEST = 0.05, 0.02
+"""See `Kinetic.automatic`."""
+
 RESOLVED = 1e-10
 """Relative amplitude of the last mode below which the angle counts as resolved."""
 
@@ -87,14 +90,16 @@ class Kinetic:
     def advance(self, state: KineticState, until: float) -> KineticState:
         """The state at a later time, by equal steps of at most the time step.
 
-        Intervals of the same length continue with the same bits as one long one that is a multiple of them.
-        Raises InputError where the interval is not positive or the step is beyond `limit`, and `Exploded`
-        with the last good state where the solution grows out of bounds.
+        With a time_step, intervals of one length go on with the same bits as one long one that is a multiple
+        of them; without, the step is chosen anew at the start of each. Raises InputError where the interval
+        is not positive or the step is beyond `limit`, and `Exploded` with the last good state where the
+        solution grows out of bounds.
         """
         interval = until - state.time
         if not (np.isfinite(until) and interval > 0.0):
             raise InputError(f"until is {until!r}, expected a time after the state's, {state.time!r}")
-        asked = self.automatic() if self.settings.time_step is None else self.settings.time_step
+        given = self.settings.time_step
+        asked = self.automatic(state.z) if given is None else given
         count = max(1, int(np.ceil(interval / asked * (1.0 - 1e-9))))
         step = interval / count
         self._refuse(state, step)
@@ -114,12 +119,16 @@ class Kinetic:
         stepper = self._made[1]
         good, at, memory = memory, state.time, _copy(memory)  # steps write over what they are given
         for done in range(1, count + 1):
-            memory = stepper.step(memory) if "step" in memory else stepper.start(memory["waves"])
+            now = state.time + done * step
+            try:
+                memory = stepper.step(memory) if "step" in memory else stepper.start(memory["waves"])
+            except InputError as error:  # no self-consistent flow of a state that is none
+                raise self._exploded(state, good, at, now, step) from error
             memory["step"] = np.array([step])
             if done % BLOCK == 0 or done == count:
                 if not self._sound(memory["waves"]):
-                    raise self._exploded(state, good, at, state.time + done * step, step)
-                good, at = _copy(memory), state.time + done * step
+                    raise self._exploded(state, good, at, now, step)
+                good, at = _copy(memory), now
         return self._state(until, memory)
 
     def _state(self, time: float, memory: Memory, remember: bool = True) -> KineticState:
@@ -165,9 +174,19 @@ class Kinetic:
         tiny = np.finfo(np.float64).tiny
         return float(min(self.kind.carrying / max(speed, tiny), self.kind.turning / max(turning, tiny)))
 
-    def automatic(self) -> float:
-        """The step where none is asked for."""
-        return 0.01
+    def automatic(self, z: Array) -> float:
+        """The step from z where none is asked for: `ACCURATE` over the rate zeta + |alpha| / 4 at which order
+        and flow grow, at most `COARSEST`, halved until it is within nine tenths of `limit`.
+
+        Measured with sbdf2_implicit, order <r> and u_rms against half the step: at (alpha, zeta) = (-3, 1), L
+        = 10, 64^2 points, steps of 0.02 change them by 0.05 % and 0.4 %, 0.04 by 0.6 % and 5 %; at (-5, 5), L
+        = 5, steps of 0.01 by 0.02 % and 0.2 %, of 0.02 by 0.4 % and 8 %.
+        """
+        step = min(COARSEST, ACCURATE / max(abs(self.physics.zeta) + abs(self.physics.alpha) / 4.0, 1e-3))
+        limit = 0.9 * self.limit(z)
+        while step > limit and step > 1e-9:
+            step /= 2.0
+        return step
 
     def _refuse(self, state: KineticState, step: float) -> None:
         limit = self.limit(state.z)
