@@ -105,6 +105,17 @@ def test_a_run_that_died_counts_in_survival_and_not_in_the_statistics(metrics, t
     assert np.isnan(series.sel(time=slice(17.1, None))).all()
 
 
+def test_what_a_run_says_of_its_death_counts_though_its_fields_are_finite(truth):
+    run = closed(truth, 1.1)
+    run["survived_until"].values[1] = 17.0
+    short = forecast(truth, (10.0,), 6.0).assign(survived_until=("sample", [6.0, 2.0, 6.0]))
+    found = STAGE(EvaluateClosureConfig(bins=4), truth=truth, **{"long.bingham": run, "short.bingham": short})
+    assert score(found, "bingham", "runs_counted") == 2.0
+    assert np.isfinite(found["series_order"].sel(closure="bingham")[1]).sum() == 35  # frames up to 17
+    assert score(found, "bingham", "forecast_survival") == pytest.approx(2.0 / 3.0)
+    assert score(found, "bingham", "decorrelation_time") == pytest.approx((6.0 + 2.0 + 6.0) / 3.0)
+
+
 def test_a_closure_of_which_every_run_died_has_no_late_statistics(truth):
     gone = closed(truth)
     for row in range(3):
