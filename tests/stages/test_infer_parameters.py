@@ -137,3 +137,19 @@ def test_missing_fields_are_refused_by_name(runs):
 def test_wrong_configs_are_named(given, message):
     with pytest.raises(ValidationError, match=message):
         InferParametersConfig(**given)
+
+
+def test_a_model_is_used_and_estimates_outside_its_training_are_flagged(runs):
+    from stages.closure_model import model_dataset
+
+    closure = build("local")
+    with torch.no_grad():
+        for one in closure.parameters():
+            one.zero_()  # then it is the Bingham closure, but where this coarse grid leaves |z2| > c
+    models = [
+        model_dataset("local", [closure], {"alpha": (-4.0, -2.0), "zeta": z}) for z in ((0.5, 2), (2, 5))
+    ]
+    small = {"windows": 2, "estimate": ("zeta",)}
+    found = [STAGE(config(**small), observations=take(runs, [0]), model=model) for model in models]
+    np.testing.assert_allclose(found[0]["estimate"].values, [[1.0]], rtol=0.1)
+    assert [int(one["outside"][0]) for one in found] == [0, 1]
