@@ -239,6 +239,7 @@ class _Run:
             if self.config.on_failure == "error":
                 raise InputError(f"run {self.name!r}: {error}") from error
             self.reason = str(error)
+            warnings.warn(f"run {self.name!r} failed: {error}", RuntimeWarning, stacklevel=2)
         self.seconds += time.perf_counter() - start
         return self
 

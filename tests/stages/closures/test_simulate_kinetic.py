@@ -59,7 +59,8 @@ def test_a_run_that_grows_out_of_bounds_is_kept_up_to_its_last_good_frame(tmp_pa
 
     monkeypatch.setattr(Kinetic, "advance", advance)
     stage = STAGE.resuming_in(tmp_path) if folder else STAGE
-    found = stage(SimulateKineticConfig(**SMALL), conditions=ROWS)
+    with pytest.warns(RuntimeWarning, match="run 'a-3_z1_s0' failed: the solution grew out of bounds"):
+        found = stage(SimulateKineticConfig(**SMALL), conditions=ROWS)
     assert found["status"].values.tolist() == [FAILED, OK]
     assert "grew out of bounds between time 0.2 and 0.4" in str(found["reason"].values[0])
     assert found["reason"].values[1] == ""
@@ -72,7 +73,8 @@ def test_a_run_that_grows_out_of_bounds_is_kept_up_to_its_last_good_frame(tmp_pa
 
 def test_a_step_that_the_flow_makes_unstable_fails_the_run_in_truth():
     strong = conditions([(-8.0, 1.0, 0, TRAIN)])
-    found = made(strong, time=3.0, every=1.0, time_step=0.05, stepper="sbdf2", modes=14)
+    with pytest.warns(RuntimeWarning, match="run 'a-8_z1_s0' failed: the time step 0.05 is not stable"):
+        found = made(strong, time=3.0, every=1.0, time_step=0.05, stepper="sbdf2", modes=14)
     assert found["status"].values.tolist() == [FAILED]
     assert "time step 0.05 is not stable at time 1, expected at most" in str(found["reason"].values[0])
     assert np.isfinite(found["mode_tail"].values).tolist() == [[True, True, False, False]]
