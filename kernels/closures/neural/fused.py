@@ -192,8 +192,8 @@ def _placed(frame, x, y, d, wide, series, out, c, begin, count):
         dr, di = 1.0 + ar * vr + ai * vi, ar * vi - ai * vr
         nr, ni, scale = ar + vr, ai + vi, 1.0 / (dr * dr + di * di)
         wr, wi = (nr * dr + ni * di) * scale, (ni * dr - nr * di) * scale
-        v[0, i] = sr + (1.0 - x[0, i]) * wr
-        v[1, i] = si + (1.0 - x[0, i]) * wi
+        v[0, i] = sr / max(1.0, x[0, i]) + rest[i] * wr
+        v[1, i] = si / max(1.0, x[0, i]) + rest[i] * wi
     for i in range(count):
         out[begin + i, 0] = c[begin + i] * v[0, i]
         out[begin + i, 1] = c[begin + i] * v[1, i]

@@ -18,7 +18,8 @@ class Neural(Closure):
 
     b_k: basis of charge 4 and of second order about isotropy, which so keeps its exact growth rates; a_k:
     network of invariants of rotations and mirrors and of numbers of the physics; w_0: the Bingham closure,
-    or 0. So f is frame-indifferent and realizable whatever the weights are.
+    or 0. So f is frame-indifferent and realizable whatever the weights are. Where |q| > 1, which no density
+    has but a coarse model may overshoot to, f is that of full alignment, c (q / |q|)^2.
     """
 
     family: ClassVar[str]
@@ -84,7 +85,8 @@ class Neural(Closure):
         w = disc.squash(v)
         if self.settings.base == "bingham":
             w = disc.joined(disc.bingham(q), w)
-        return moments.c * (q * q + (1.0 - q.real**2 - q.imag**2) * w)
+        size = q.real**2 + q.imag**2
+        return moments.c * (q * q / size.clamp(min=1.0) + (1.0 - size).clamp(min=0.0) * w)
 
     def inputs(self, scalars: list[Tensor], physics: Physics) -> Tensor:
         """What the network is given (..., k): invariants and numbers of the physics, standardised."""

@@ -94,6 +94,14 @@ def test_no_weights_leave_the_moments_that_a_density_can_have(name, base):
             assert float((harmonics.excess(m.c, m.z2, z4) / m.c).max()) < 4e-15
 
 
+@pytest.mark.parametrize("name", [*POINTWISE, "gradient"])
+def test_beyond_full_alignment_the_moment_is_that_of_alignment(name):
+    closure, m = drawn(name), fields()
+    q = m.z2 / m.z2.abs()
+    for z4 in with_and_without_gradients(closure, replace(m, z2=1.3 * m.c * q)):
+        close(z4, m.c * q * q)
+
+
 @pytest.mark.parametrize("name", REALIZABLE)
 def test_the_moment_is_of_second_order_about_isotropy(name):
     closure, m = drawn(name), fields()
