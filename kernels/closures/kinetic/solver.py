@@ -22,6 +22,10 @@ LARGEST = 4.0
 ACCURATE, COARSEST = 0.05, 0.02
 """See `Kinetic.automatic`."""
 
+GRACE = 1.4
+"""What a run under way may exceed the limit by: it is of the peak speed, steps grow from 1.5 times of it
+on, and growth is caught."""
+
 RESOLVED = 1e-10
 """Relative amplitude of the last mode below which the angle counts as resolved."""
 
@@ -92,8 +96,8 @@ class Kinetic:
 
         With a time_step, intervals of one length go on with the same bits as one long one that is a multiple
         of them; without, the step is chosen anew at the start of each. Raises InputError where the interval
-        is not positive or the step is beyond `limit`, and `Exploded` with the last good state where the
-        solution grows out of bounds.
+        is not positive or the step is beyond `limit` (`GRACE` times it for a run under way), and `Exploded`
+        with the last good state where the solution grows out of bounds.
         """
         interval = until - state.time
         if not (np.isfinite(until) and interval > 0.0):
@@ -190,7 +194,7 @@ class Kinetic:
 
     def _refuse(self, state: KineticState, step: float) -> None:
         limit = self.limit(state.z)
-        if not step <= limit:
+        if not step <= limit * (GRACE if "step" in state.memory else 1.0):
             raise InputError(
                 f"the time step {step:.6g} is not stable at time {state.time:.6g}, expected at most "
                 f"{limit:.6g} for {self.settings.stepper}: lower time_step, or leave it out"
