@@ -84,8 +84,9 @@ class InferParametersConfig(StageConfig):
 
 
 def run(
-    config: InferParametersConfig, observations: xr.Dataset, model: xr.Dataset | None = None
-) -> xr.Dataset:
+    config: InferParametersConfig, observations: xr.Dataset, model: xr.Dataset | None = None,
+    calibration: xr.Dataset | None = None,
+) -> xr.Dataset:  # fmt: skip
     """Least squares over short trajectories of the coarse model, every run of the observations by itself.
 
     The record is cut into windows; unknown are the parameters and the state at the start of each window, see
@@ -97,10 +98,14 @@ def run(
     estimate is not in the range that the model was trained in), and the observations' own numbers. The
     interval is the wider of the one from white residuals and the one that is robust to residuals that belong
     together within a block of windows, as those of a closure that is not exact do; a bias that is the same in
-    all blocks is in neither. A run that cannot be used has status failed and a reason: fields that are not
-    finite, a record that is too short, numbers that are not known, or nothing to tell a combination of
-    parameters by, which is then named (alpha does not act where nothing flows). Raises InputError where the
-    fields of `observed` are missing.
+    all blocks is in neither. calibration: output of this stage for runs whose parameters are known, which are
+    its variables alpha, zeta, rotary: the mean ratio of estimate to truth is divided out, and the spread of
+    its logarithm joins the deviation, so the closure's own error near these runs is accounted for.
+
+    A run that cannot be used has status failed and a reason: fields that are not finite, a record that is too
+    short, numbers that are not known, or nothing to tell a combination of parameters by, which is then named
+    (alpha does not act where nothing flows). Raises InputError where the fields of `observed` are missing, or
+    the calibration is of other parameters or fewer runs than these and two more.
     """
     from kernels.torch_threads import torch_threads
 
@@ -121,6 +126,9 @@ def run(
             except InputError as error:
                 found.append(_nothing(len(config.estimate)))
                 reasons.append(str(error))
+    if calibration is not None:
+        shift, spread, freedom = _ratios(config, calibration)
+        found = [_calibrated(config, one, shift, spread, freedom) for one in found]
     kept = {n: v.variable for n, v in observations.data_vars.items() if v.attrs.get("role") == PARAMETER}
     data: dict[Any, Any] = {"sample_name": variable("sample_name", names), **kept}
     data |= {key: variable(key, np.stack([np.asarray(one[key]) for one in found])) for key in found[0]}
@@ -244,6 +252,45 @@ def _described(
     }  # fmt: skip
 
 
+def _ratios(config: InferParametersConfig, calibration: xr.Dataset) -> tuple[np.ndarray, np.ndarray, int]:
+    """Mean log(estimate / truth) (p,), its covariance for one more run (p, p), and the degrees of freedom."""
+    names = list(config.estimate)
+    lost = [name for name in names if name not in calibration]
+    if lost or [str(name) for name in calibration["estimated"].values] != names:
+        raise InputError(
+            f"the calibration estimates {calibration['estimated'].values.tolist()} and lacks the truth of "
+            f"{lost}, expected {names}: estimate the same parameters of runs that carry them"
+        )
+    good = calibration["status"].values == OK
+    truth = np.stack([calibration[name].values for name in names], axis=1)[good]
+    ratio = calibration["estimate"].values[good] / truth
+    if len(ratio) < len(names) + 2 or not (ratio > 0.0).all():
+        raise InputError(
+            f"the calibration has {len(ratio)} estimates, expected at least {len(names) + 2}, each of the "
+            "sign of its truth: take more runs"
+        )
+    logarithm, n = np.log(ratio), len(ratio)
+    return logarithm.mean(axis=0), np.atleast_2d(np.cov(logarithm.T)) * (1.0 + 1.0 / n), n - 1
+
+
+def _calibrated(
+    config: InferParametersConfig, one: dict[str, Any], shift: np.ndarray, spread: np.ndarray, freedom: int
+) -> dict[str, Any]:
+    """Numbers of one run without the mean error of the calibration, and with its spread."""
+    from scipy import stats
+
+    values = one["estimate"] / np.exp(shift)
+    scale = np.outer(values, values)
+    covariance = one["covariance"] * np.exp(-np.add.outer(shift, shift)) + spread * scale
+    deviation = np.sqrt(np.diag(covariance))
+    factor = float(stats.t.ppf(0.5 * (1.0 + config.level), freedom))
+    half = np.maximum(factor * deviation, 0.5 * (one["interval_high"] - one["interval_low"]) / np.exp(shift))
+    return {
+        **one, "estimate": values, "deviation": deviation, "covariance": covariance,
+        "interval_low": values - half, "interval_high": values + half,
+    }  # fmt: skip
+
+
 def _nothing(count: int) -> dict[str, Any]:
     gap = np.full(count, np.nan)
     numbers = dict.fromkeys(("estimate", "deviation", "interval_low", "interval_high"), gap)
@@ -260,6 +307,7 @@ STAGE = Stage(
     inputs={
         "observations": schema("sample_name", optional=("concentration", "D_xx", "D_xy", "u_x", "u_y")),
         "model": schema("weights"),
+        "calibration": schema("estimate", "status"),
     },
     output=schema(
         "sample_name", "estimate", "deviation", "interval_low", "interval_high", "covariance",
@@ -267,7 +315,7 @@ STAGE = Stage(
     ),
     run=run,
     split_over="observations",
-    optional=("model",),
+    optional=("model", "calibration"),
     literature=(
         "Bock 1981, Numerical treatment of inverse problems in chemical reaction kinetics, Springer",
         "Golub and Pereyra 2003, Separable nonlinear least squares, Inverse Problems 19",

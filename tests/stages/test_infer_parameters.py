@@ -121,6 +121,36 @@ def test_a_run_that_cannot_be_used_says_why(runs, how, message):
     assert np.isnan(found["estimate"].values).all()
 
 
+def known(estimates, truths):
+    """A calibration: estimates (runs, 2) of runs of these parameters."""
+    count = len(estimates)
+    data = {"estimate": variable("estimate", estimates), "status": variable("status", [OK] * count)}
+    data |= {name: variable(name, np.array(truths)[:, i]) for i, name in enumerate(("alpha", "zeta"))}
+    return xr.Dataset(data, {"estimated": ["alpha", "zeta"]})
+
+
+def test_a_calibration_divides_the_mean_error_out_and_widens_intervals(runs, noisy):
+    truths = np.array([(-2.0, 1.0), (-3.0, 2.0), (-4.0, 1.0), (-1.0, 3.0), (-2.0, 2.0)])
+    wrong = np.array([1.08, 1.1, 1.12, 1.09, 1.11])[:, None] * np.array([1.0, 0.8])
+    found = STAGE(config(noise=0.05), observations=take(runs, [0]), calibration=known(truths * wrong, truths))
+    mean, spread = np.log(wrong).mean(0), np.log(wrong).std(0, ddof=1) * np.sqrt(1.2)
+    before = noisy.isel(sample=[0])
+    np.testing.assert_allclose(found["estimate"].values, before["estimate"].values / np.exp(mean), rtol=1e-12)
+    own = before["deviation"].values / np.exp(mean)
+    expected = np.sqrt(own**2 + (spread * found["estimate"].values) ** 2)
+    np.testing.assert_allclose(found["deviation"].values, expected, rtol=1e-12)
+    half = found["interval_high"].values - found["estimate"].values
+    assert (half >= 2.77 * expected).all()  # Student's t of four degrees of freedom
+
+
+def test_too_few_or_other_calibrations_are_refused(runs):
+    few = known(np.array([(-2.0, 1.0)] * 3), np.array([(-2.0, 1.0)] * 3))
+    with pytest.raises(InputError, match="the calibration has 3 estimates, expected at least 4"):
+        STAGE(config(noise_level=0.05), observations=spoiled(runs, "nan"), calibration=few)
+    with pytest.raises(InputError, match=r"lacks the truth of \['alpha'\]"):
+        STAGE(config(noise_level=0.05), observations=spoiled(runs, "nan"), calibration=few.drop_vars("alpha"))
+
+
 def test_missing_fields_are_refused_by_name(runs):
     with pytest.raises(InputError, match=r"the observations have no \['u_x', 'u_y'\]"):
         STAGE(config(observed=("D", "u")), observations=runs.drop_vars(["u_x", "u_y"]))
