@@ -9,10 +9,10 @@ import numpy as np
 from kernels.closures import harmonics
 from kernels.closures.kinetic.angular_waves import AngularWaves
 from kernels.closures.kinetic.stokes import Driven
-from kernels.closures.kinetic.waves import one_thread
 from kernels.closures.physics import Physics
 from kernels.errors import InputError
 from kernels.fields.periodic import Flow, PeriodicSquare
+from kernels.torch_threads import torch_threads
 
 Array = np.ndarray
 Memory = dict[str, Array]
@@ -124,7 +124,7 @@ class Polar:
         if not np.isfinite(psi).all():
             bad = int(np.count_nonzero(~np.isfinite(psi)))
             raise InputError(f"{bad} of psi's {psi.size} values are not finite: correct the initial state")
-        with one_thread():
+        with torch_threads(1):
             return PolarState(
                 time, self.waves.backward(self.waves.forward(np.ascontiguousarray(psi, dtype=np.float64)))
             )
@@ -152,7 +152,7 @@ class Polar:
             step = float(memory["step"][0])
         else:
             memory = {}
-        with one_thread(), np.errstate(all="ignore"):  # an explosion is told by its own error
+        with torch_threads(1), np.errstate(all="ignore"):  # an explosion is told by its own error
             return self._run(state, memory, step, count, until)
 
     def _run(self, state: PolarState, memory: Memory, step: float, count: int, until: float) -> PolarState:

@@ -1,8 +1,5 @@
 """Fields on a periodic square as the waves that the 2/3 filter keeps, and back."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import numpy as np
 
 from kernels.closures.kinetic import _planes
@@ -10,19 +7,6 @@ from kernels.closures.kinetic._fft import factors, roots
 from kernels.errors import InputError
 
 Array = np.ndarray
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """torch with one thread meanwhile: results do not depend on the machine's number of cores."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 class Waves:
