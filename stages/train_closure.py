@@ -206,7 +206,7 @@ def _about(
 
 STAGE = Stage(
     name="train_closure",
-    version=1,
+    version=2,
     config=TrainClosureConfig,
     inputs={
         "runs": schema("sample_name", "split", *NUMBERS, *MOMENTS, optional=("status",)),

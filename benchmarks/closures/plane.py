@@ -2,7 +2,8 @@
 
     python benchmarks/closures/plane.py FOLDER [--seeds 3] [--epochs 40] [--coarse] [--ahead I N]
 
-The uniform grid has 4 x 4 simulations; active learning and random designs have half of them. Active learning
+The uniform grid has 4 x 4 simulations; active learning, random designs and two of its rows have half of
+them. Active learning
 begins with the corners and adds points in rounds, each by stage `acquire` with an ensemble of three. Scores
 are a-priori NMSE of S:T on a held-out grid of other points and another initial state, beside the Bingham
 closure's; no choice looks at them. Simulations and models are kept in FOLDER, so nothing is computed twice
@@ -38,8 +39,8 @@ from stages.variables import TEST
 
 ALPHA = AxisRange(low=-5.0, high=-1.0, levels=9)
 ZETA = AxisRange(low=0.5, high=5.0, scale="log", levels=9)
-HELD_OUT = [(a, z) for a in (-4.75, -3.5, -2.25, -1.25) for z in (0.6, 1.2, 2.5, 4.5)]
-RUN_SEED, HELD_OUT_SEED = 0, 100
+HELD_OUT = [(a, z) for a in (-4.6, -3.4, -2.1, -1.2) for z in (0.55, 1.4, 2.8, 4.7)]
+RUN_SEED, HELD_OUT_SEED = 0, 200
 HALF, ROUND, MEMBERS = 8, 2, 3
 Point = tuple[float, float]
 
@@ -47,6 +48,11 @@ Point = tuple[float, float]
 def grid(levels: int) -> list[Point]:
     unit = np.linspace(0.0, 1.0, levels)
     return [(float(a), float(z)) for a in ALPHA.at(unit) for z in ZETA.at(unit)]
+
+
+def sides() -> list[Point]:
+    """Half of the 4 x 4 grid: both ends of alpha at every zeta."""
+    return [(a, z) for a, z in grid(4) if a in (ALPHA.low, ALPHA.high)]
 
 
 def drawn(count: int, seed: int) -> list[Point]:
@@ -155,10 +161,14 @@ def main() -> None:
         return
     plane = Plane(given.folder, given.epochs, "coarse" if given.coarse else "neighbours")
     bingham = plane.scores(None)
-    scores: dict[str, list[np.ndarray]] = {f"active {HALF}": [], f"random {HALF}": [], "uniform 16": []}
+    scores: dict[str, list[np.ndarray]] = {
+        f"active {HALF}": [], f"random {HALF}": [], f"uniform {HALF}": [], "uniform 16": []
+    }  # fmt: skip
     for seed in range(given.seeds):
         print(f"seed {seed}", flush=True)
-        designs = [lambda: plane.active(seed), lambda: drawn(HALF, seed), lambda: grid(4)]  # noqa: B023
+        designs = [
+            lambda: plane.active(seed), lambda: drawn(HALF, seed), lambda: sides(), lambda: grid(4)  # noqa: B023
+        ]  # fmt: skip
         for name, design in zip(scores, designs, strict=True):
             scores[name].append(plane.scores(plane.model(design(), seed, given.epochs)))
             row = scores[name][-1] / bingham

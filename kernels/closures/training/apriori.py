@@ -6,7 +6,7 @@ from torch import Tensor
 
 from kernels.closures.base import Closure
 from kernels.closures.neural.pointwise import Neural
-from kernels.closures.training.data import Runs, nmse, powers, predicted, target
+from kernels.closures.training.data import Runs, balanced, nmse, predicted, target
 from kernels.closures.training.options import Options
 from kernels.errors import InputError
 from kernels.operators.training.order import bounds
@@ -15,7 +15,7 @@ _ORDER = 3
 
 
 class Apriori:
-    """Mean over runs and components of the normalised square error of S:T, see `data.nmse`.
+    """Mean over runs and components of the square error of S:T, normalised as in `data.balanced`.
 
     An epoch takes as many batches from a new random order of all points (frames, where the closure looks at
     neighbours) as `options.steps` allows; the order follows from seed and epoch alone.
@@ -25,7 +25,7 @@ class Apriori:
         self.closure, self.train, self.watched, self.options = closure, train, validation, options
         self._count = train.c.numel() if closure.local else train.frames()
         self._batch = options.batch if closure.local else max(1, options.batch // train.c[0, 0].numel())
-        self._weight = 1.0 / powers(train)
+        self._weight = balanced(train)
         if not bool(torch.isfinite(self._weight).all()):
             raise InputError(
                 "S:T is zero in a whole run: nothing can be learnt from it, leave the run out or begin later"

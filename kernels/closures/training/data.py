@@ -8,9 +8,17 @@ from torch import Tensor
 
 from kernels.closures import harmonics
 from kernels.closures.base import Closure, Moments
+from kernels.closures.bingham.planar import Bingham
 from kernels.closures.physics import Physics
 from kernels.errors import InputError
 from kernels.fields.periodic import PeriodicSquare
+
+LEAST = 1e-3
+"""Least error of Bingham in a run over the largest in any: what is below is not worth a closure's
+capacity."""
+
+EXACT = 1e-20
+"""Error from which Bingham is taken for exact."""
 
 NUMBERS = ("alpha", "zeta", "beta", "rotary", "translational")
 
@@ -104,6 +112,18 @@ def powers(runs: Runs) -> Tensor:
         trace, deviator = target(moments, z4, physics)
         found.append(torch.stack([((trace / 2.0 + deviator.real) ** 2).mean(), (deviator.imag**2).mean()]))
     return torch.stack(found)
+
+
+def balanced(runs: Runs) -> Tensor:
+    """Weights (run, 2) of square errors: over the power of each component, and over what the Bingham closure
+    leaves of it in that run, mean 1 over the runs.
+
+    The error that a closure can still take away differs by a factor of a hundred between conditions. Without
+    the second factor those where Bingham is nearly exact count for nothing, and a network makes them worse.
+    """
+    left = nmse(Bingham(), runs).mean(dim=1)
+    left = torch.clamp(left, min=max(LEAST * float(left.max()), EXACT))
+    return (1.0 / left / (1.0 / left).mean())[:, None] / powers(runs)
 
 
 def nmse(closure: Closure, runs: Runs, most: int = 16) -> Tensor:

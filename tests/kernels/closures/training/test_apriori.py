@@ -10,7 +10,7 @@ from kernels.closures import harmonics
 from kernels.closures.families import build
 from kernels.closures.neural.settings import SETTINGS, CnnSettings, FnoSettings
 from kernels.closures.training.apriori import Apriori, calibrated
-from kernels.closures.training.data import Runs, nmse, powers, predicted, target
+from kernels.closures.training.data import Runs, balanced, nmse, powers, predicted, target
 from kernels.closures.training.loop import train
 from kernels.closures.training.options import Options
 from kernels.errors import InputError
@@ -46,11 +46,34 @@ def test_the_error_is_the_normalised_square_of_both_components():
 
 
 @pytest.mark.parametrize("name", ["strain", "gradient"])
-def test_the_loss_of_all_points_is_the_mean_of_the_errors(name):
+def test_the_loss_of_all_points_is_the_error_over_what_bingham_leaves_of_each_run(name):
     runs, closure = planted(), build(name)
+    with torch.no_grad():
+        closure.network.biases[-1].add_(0.1)  # no longer Bingham
     whole = Apriori(closure, runs, None, replace(QUICK, batch=runs.c.numel()))
     assert whole.steps(0) == 1
-    assert float(whole.loss(0, 0).detach()) == pytest.approx(float(nmse(closure, runs).mean()), rel=1e-10)
+    left = nmse(build("bingham"), runs).mean(dim=1).numpy()
+    assert left.max() > 2.0 * left.min()  # conditions of unequal error
+    wanted = np.mean(nmse(closure, runs).mean(dim=1).numpy() / left) / np.mean(1.0 / left)
+    assert float(whole.loss(0, 0).detach()) == pytest.approx(wanted, rel=1e-10)
+
+
+def test_runs_where_bingham_is_exact_have_a_finite_weight():
+    runs = planted()
+    exact = build("bingham")
+    z4 = torch.stack([exact(*_frames(runs, i)) for i in range(runs.c.shape[0])])
+    weights = balanced(replace(runs, z4=z4))
+    np.testing.assert_allclose(weights.numpy(), 1.0 / powers(replace(runs, z4=z4)).numpy(), rtol=1e-12)
+    half = replace(runs, z4=torch.stack([z4[0], *runs.z4[1:]]))
+    factor = balanced(half) * powers(half)
+    assert float(factor.mean()) == pytest.approx(1.0)
+    assert float((factor[0] / factor[1:].min(dim=0).values).max()) == pytest.approx(1e3)
+
+
+def _frames(runs, run):
+    count = runs.c.shape[1]
+    moments, _, physics = runs.at_frames(torch.arange(count) + run * count)
+    return moments, physics
 
 
 def test_points_and_frames_have_the_numbers_of_their_run():
