@@ -67,7 +67,7 @@ def test_gradients_are_those_of_differences(epoch):
 def test_training_lowers_the_distance_over_the_longest_horizon():
     runs, others = coarse_runs(), coarse_runs(seed=1)
     closure = build("strain", StrainSettings(width=4, depth=1), 1)
-    options = replace(OPTIONS, epochs=2, steps=3, learning_rate=1e-1, horizons=(1,), keep="best")
+    options = replace(OPTIONS, epochs=3, steps=4, learning_rate=3e-2, horizons=(1,), keep="best")
     one = problem(closure, runs, options, others)
     before = one.validation()
     state = train(closure, one, options)
