@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from catalogs.formats.arrays_files import open_arrays
-from catalogs.formats.arrays_held import Held, check_numbers, float_dtype, lazy
+from catalogs.formats.arrays_held import Held, check_numbers, float_dtype, lazy, without_single
 from catalogs.formats.arrays_mesh import mesh_variables
 from catalogs.formats.arrays_spec import ArrayFile, ArraysSpec, ArrayVariable
 from catalogs.formats.sample import existing_file, listed
@@ -41,9 +41,10 @@ def read_arrays(spec: ArraysSpec) -> xr.Dataset:
     On grids: variables (sample, axes...) with the attributes role, units, long_name and a coordinate a axis.
     On meshes (spec.mesh): the ragged form with node_count, cell_count, x, connectivity, dirichlet and
     variables on node. Truth values and whole numbers become floats (float32 where that is exact for all
-    numbers of the dtype, else float64). sample_name is the label of the file and the number of the sample in
-    it; split is there where the files say it. Raises InputError naming file and array: unknown arrays, axes
-    that do not fit the shape, objects, text, complex numbers without `part`, grids that differ between files.
+    numbers of the dtype, else float64). Axes of one point that `axes` does not name are left out. sample_name
+    is the label of the file and the number of the sample in it; split is there where the files say it.
+    Raises InputError naming file and array: unknown arrays, axes that do not fit the shape, objects, text,
+    complex numbers without `part`, grids that differ between files.
     Not handled: `.npz` arrays and MATLAB arrays before version 7.3 are read whole; time that is no number.
     """
     orders: dict[frozenset[str], tuple[str, ...]] = {}
@@ -131,6 +132,7 @@ def _variable(
 ) -> xr.Variable:  # fmt: skip
     what = f"{held.path}: array {held.name!r}"
     check_numbers(held, complex_allowed=variable.part is not None)
+    held = without_single(held, len(variable.axes)) if variable.axes else held
     dims = variable.axes or held.dims
     if dims is None:
         raise InputError(f"{what} has shape {held.shape} and no names of axes: give `axes` of {name!r}")
@@ -253,6 +255,7 @@ def _full_length(spec: ArraysSpec, part: _Part, arrays: Mapping[str, Held], axis
         return size
     for name, variable in spec.variables.items():
         held = arrays[part.entry.arrays.get(name) or variable.array or name]
+        held = without_single(held, len(variable.axes)) if variable.axes else held
         dims = variable.axes or held.dims or ()
         if axis in dims:
             return held.shape[dims.index(axis)]

@@ -50,6 +50,27 @@ class Held:
         return Held(self.path, self.name, self.shape, np.dtype(object), refuse, self.dims, self.attrs)
 
 
+def without_single(held: Held, axes: int) -> Held:
+    """The array without its axes of one point, where `axes` axes are left: MATLAB has no vectors, a list of
+    n numbers is (1, n) or (n, 1). Any other array as it is.
+    """
+    kept = [i for i, size in enumerate(held.shape) if size != 1] or list(range(axes))
+    if held.ndim <= axes or len(kept) != axes:
+        return held
+    single = tuple(i for i in range(held.ndim) if i not in kept)
+
+    def read(selection: Any) -> Any:
+        given = iter(selection if isinstance(selection, tuple) else (selection,))
+        whole = tuple(next(given, slice(None)) if i in kept else slice(None) for i in range(held.ndim))
+        return np.asarray(held.read(whole)).squeeze(axis=single)
+
+    def of(each: tuple[Any, ...] | None) -> tuple[Any, ...] | None:
+        return None if each is None else tuple(each[i] for i in kept)
+
+    shape = tuple(held.shape[i] for i in kept)
+    return Held(held.path, held.name, shape, held.dtype, read, of(held.dims), held.attrs, of(held.chunks))
+
+
 class reading:
     """Context in which whatever a damaged file causes becomes an InputError that names it."""
 

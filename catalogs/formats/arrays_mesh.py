@@ -7,7 +7,7 @@ import dask.array as da
 import numpy as np
 import xarray as xr
 
-from catalogs.formats.arrays_held import CHUNK_BYTES, Held, lazy
+from catalogs.formats.arrays_held import CHUNK_BYTES, Held, lazy, without_single
 from catalogs.formats.arrays_spec import ArrayFile, ArrayMesh
 from catalogs.formats.sample import listed
 from kernels.errors import InputError
@@ -110,8 +110,9 @@ def _cells(mesh: ArrayMesh, held: Held, nodes: int) -> np.ndarray:
 
 
 def _marks(held: Held, entry: ArrayFile, samples: int, nodes: int) -> xr.Variable:
-    if held.shape == (nodes,):
-        return _repeated(xr.Variable(("node",), (held[()] != 0).astype(np.int8)), samples)
+    flat = without_single(held, 1)
+    if flat.shape == (nodes,):
+        return _repeated(xr.Variable(("node",), (flat[()] != 0).astype(np.int8)), samples)
     values = None
     if held.ndim == 2:
         values = xr.Variable(("sample", "node"), lazy(held, 0)).isel(sample=slice(entry.start, entry.stop))

@@ -52,9 +52,10 @@ class ArrayVariable(_Part):
     """One variable: role "input" (a field that goes in), "field" (one that comes out) or "parameter".
 
     array: its name in the files, that of the variable by default. axes: names of the axes of the array in
-    order, one of them "sample" (and "node" on meshes); may be left out where the file names them. pick:
-    axis -> index, for arrays that hold several components. part: of complex numbers. units: those that the
-    file states by default, else "1". prescribes: name of the output whose boundary values this input holds.
+    order, one of them "sample" (and "node" on meshes); may be left out where the file names them. An axis of
+    one point need not be named. pick: axis -> index, for arrays that hold several components. part: of
+    complex numbers. units: those that the file states by default, else "1". prescribes: name of the output
+    whose boundary values this input holds.
     """
 
     role: Literal["input", "field", "parameter"]

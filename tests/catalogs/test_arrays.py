@@ -87,6 +87,31 @@ def test_axes_come_in_any_order_and_components_are_picked(tmp_path):
     assert read["sample_name"].values.tolist() == [f"a_0000{i}" for i in (1, 2, 3)]
 
 
+@pytest.mark.parametrize("name", ["a.mat", "a.npz", "new.mat"])
+def test_axes_of_one_point_need_not_be_named(tmp_path, name):
+    """MATLAB makes a matrix of every vector, and marks of nodes are one."""
+    held = {"p": np.eye(4, 2), "t": np.array([[0, 1, 2]]), "fixed": np.array([[1, 0, 0, 1]]),
+            "f": np.arange(12.0).reshape(3, 1, 4), "u": np.ones((4, 3)),
+            "angle": np.array([[5, 6, 7]])}  # fmt: skip
+    WRITERS[name](tmp_path / name, {**held, "load": np.ones(3), "coeff": np.ones(3)})
+    for eager in (2**24, 0):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(arrays_module, "_EAGER_BYTES", eager)
+            read = read_arrays(mesh_spec(tmp_path / name))
+        assert read["dirichlet"].values.tolist() == [1, 0, 0, 1] * 3
+        assert read["angle"].values.tolist() == [5.0, 6.0, 7.0]
+        assert read["f"].values.tolist() == list(range(12))
+
+
+def test_axes_of_one_point_are_left_out_where_it_is_clear_which(tmp_path):
+    np.savez(tmp_path / "a.npz", a=np.ones((1, 5, 1)), u=np.ones((2, 5, 1)))
+    line = {"axes": {"x": {"start": 0.0, "stop": 1.0}}, "files": [{"path": tmp_path / "a.npz"}]}
+    variables = {name: {"role": role, "axes": ["sample", "x"]} for name, role in (("a", "input"),
+                 ("u", "field"))}  # fmt: skip
+    with pytest.raises(InputError, match=r"array 'a' has shape \(1, 5, 1\), the axes of 'a' are \['sample'"):
+        read_arrays(ArraysSpec.model_validate({"variables": variables, **line}))
+
+
 def test_what_the_file_says_need_not_be_said_again(tmp_path):
     held = xr.Dataset(
         {"a": (("sample", "x"), np.ones((2, 3), "f4"), {"units": "Pa", "long_name": "load"}),
