@@ -166,8 +166,8 @@ class Polar:
                 if not self._sound(now.psi):
                     raise PolarExploded(
                         f"the solution grew out of bounds between time {good.time:.6g} and {time:.6g} with "
-                        f"steps of {step:.3g}, estimated limit {self.limit(good.psi):.3g}: lower time_step "
-                        "or raise angles",
+                        f"steps of {step:.3g}, estimated limit {self.limit(good.psi):.3g}: lower time_step, "
+                        "or, where it is far below the limit, raise points or angles",
                         good,
                     )
                 good = now

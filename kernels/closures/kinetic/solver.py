@@ -151,7 +151,7 @@ class Kinetic:
         return Exploded(
             f"the solution grew out of bounds between time {at:.6g} (kinetic energy {energy:.3g} a unit of "
             f"area) and {now:.6g} with steps of {step:.3g}, estimated "
-            f"limit {limit:.3g}: lower time_step or raise modes",
+            f"limit {limit:.3g}: lower time_step, or, where it is far below the limit, raise points or modes",
             last,
         )
 

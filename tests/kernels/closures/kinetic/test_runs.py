@@ -106,6 +106,17 @@ def test_an_explosion_is_caught_and_the_last_good_state_kept():
     assert caught.value.state.time < 60.0
 
 
+def test_a_grid_that_is_too_coarse_is_named_where_no_step_is_short_enough():
+    physics = Physics(-1.0, 2.0, length=5.0)
+    for step, modes in ((0.05, 12), (0.0125, 12), (0.05, 33)):
+        solver = _solver(time_step=step, physics=physics, modes=modes)
+        start = solver.begin(plane_waves(12, modes, 0))
+        with pytest.raises(Exploded, match="time_step, or, where it is far below the limit, raise points or"):
+            solver.advance(start, 6.0)
+    fine = Kinetic(physics, KineticSettings(24, 12, 0.05))
+    assert np.isfinite(fine.advance(fine.begin(plane_waves(24, 12, 0)), 6.0).z).all()
+
+
 def test_a_step_is_chosen_where_none_is_given():
     z = plane_waves(12, 8, 0)
     chosen = _solver(time_step=None)
