@@ -1,6 +1,6 @@
 """Stage `acquire`: the next conditions to simulate, where an ensemble of closures disagrees."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,7 +15,7 @@ from stages.base import Stage, StageConfig, schema, variable
 from stages.closure_fields import NUMBERS, physics_of
 from stages.conditions import AxisRange, conditions
 from stages.ragged import sample_names
-from stages.variables import FAILED, TRAIN, VALIDATION
+from stages.variables import FAILED, TEST, TRAIN, VALIDATION
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -69,6 +69,16 @@ class _Run:
     data: xr.Dataset
     row: int
 
+    @property
+    def point(self) -> tuple[float, float]:
+        """Its place in the plane."""
+        return self.alpha, self.zeta
+
+    @property
+    def test(self) -> bool:
+        """Whether it is of the test part."""
+        return "split" in self.data and int(self.data["split"].values[self.row]) == TEST
+
     def place(self, config: AcquireConfig) -> np.ndarray:
         """Position in units of the ranges."""
         return _place(config, np.array([[self.alpha, self.zeta]]))[0]
@@ -78,20 +88,28 @@ def run(config: AcquireConfig, **inputs: xr.Dataset) -> xr.Dataset:
     """Candidates where members disagree most about S:T, apart from each other and from simulated points.
 
     models.<label>: closures of one kind trained with other seeds (one data set may hold several);
-    runs.<label>: moments of what has been simulated. The disagreement at a candidate is the variance of S:T
+    runs.<label>: moments of what has been simulated; runs of the test part give no states and count as not
+    simulated, and points that they alone have are no candidates, so what scores has no say in what trains
+    and stays held out. The disagreement at a candidate is the variance of S:T
     over members over its square (`kernels.closures.acquisition.relative_variance`), on states that are likely
     there; the choice is the greedy determinantal one of `kernels.closures.acquisition.choose`. Neither the
     labels nor the order of inputs matter. Returns the new conditions, as stage `conditions` does, and on
     `candidate` `candidate_alpha`, `candidate_zeta` and `disagreement`, for maps.
 
-    Raises InputError for fewer than two members, too few candidates, no run with frames from `begin` on, and
-    runs in squares of different sides.
+    Raises InputError for fewer than two members, too few candidates, no run outside of the test part, none
+    with frames from `begin` on, and runs in squares of different sides.
     """
     from kernels.torch_threads import torch_threads
 
     models = {name: one for name, one in inputs.items() if name.startswith("models.")}
-    simulated = _simulated({name: one for name, one in inputs.items() if name.startswith("runs.")})
-    points = _candidates(config)
+    runs = _runs({name: one for name, one in inputs.items() if name.startswith("runs.")})
+    simulated = [one for one in runs if not one.test]
+    if not simulated:
+        raise InputError(
+            f"all {len(runs)} runs are of the test part, expected some that train: give train_seeds to the "
+            "conditions"
+        )
+    points = _without(_candidates(config), {one.point for one in runs} - {one.point for one in simulated})
     places = _place(config, points)
     with torch_threads(config.threads):
         closures = _members(models)
@@ -123,6 +141,11 @@ def _candidates(config: AcquireConfig) -> np.ndarray:
     return np.unique(np.stack([one.at(unit[:, i]) for i, one in enumerate(ranges)], axis=1), axis=0)
 
 
+def _without(points: np.ndarray, held_out: Set[tuple[float, float]]) -> np.ndarray:
+    """Points (N, 2) but those."""
+    return points[[(float(alpha), float(zeta)) not in held_out for alpha, zeta in points]]
+
+
 def _place(config: AcquireConfig, points: np.ndarray) -> np.ndarray:
     """Position (N, 2) of points in units of the ranges."""
 
@@ -134,7 +157,7 @@ def _place(config: AcquireConfig, points: np.ndarray) -> np.ndarray:
     return np.stack([unit(config.alpha, points[:, 0]), unit(config.zeta, points[:, 1])], axis=1)
 
 
-def _simulated(datasets: Mapping[str, xr.Dataset]) -> list[_Run]:
+def _runs(datasets: Mapping[str, xr.Dataset]) -> list[_Run]:
     """All runs in an order that labels have no say in."""
     found = [
         _Run(float(data["alpha"].values[i]), float(data["zeta"].values[i]), name, data, i)
@@ -197,7 +220,7 @@ def _one_a_point(simulated: list[_Run]) -> list[_Run]:
     found: dict[tuple[float, float], _Run] = {}
     for one in simulated:
         if "status" not in one.data or int(one.data["status"].values[one.row]) != FAILED:
-            found.setdefault((one.alpha, one.zeta), one)
+            found.setdefault(one.point, one)
     return list(found.values())
 
 
@@ -256,7 +279,7 @@ def _moved(
 
 STAGE = Stage(
     name="acquire",
-    version=1,
+    version=2,
     config=AcquireConfig,
     inputs={
         "models": schema("weights", "tensor_name", "tensor_shape", "tensor_dtype"),

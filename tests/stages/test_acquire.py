@@ -12,7 +12,7 @@ from stages.acquire import STAGE, AcquireConfig
 from stages.base import variable
 from stages.closure_model import model_dataset
 from stages.conditions import AxisRange, name_of
-from stages.variables import FAILED, OK, TRAIN, VALIDATION
+from stages.variables import FAILED, OK, TEST, TRAIN, VALIDATION
 
 N = 8
 RANGES = {"alpha": AxisRange(low=-5.0, high=-1.0, levels=5), "zeta": AxisRange(low=0.5, high=2.0, levels=4)}
@@ -131,6 +131,25 @@ def test_a_failed_point_gives_no_states_but_is_not_simulated_again(inputs):
     failed["runs.bad"]["D_xx"][:] = np.nan
     points = STAGE(config(count=16), **failed)
     assert (-3.0, 1.0) not in set(zip(points["alpha"].values, points["zeta"].values, strict=True))
+
+
+def _of_part(data, part):
+    return data.assign(split=variable("split", [part] * data.sizes["sample"]))
+
+
+def test_runs_that_score_have_no_say_and_stay_held_out(inputs, found):
+    held = _of_part(moments([(-3.0, 1.0), (-1.0, 2.0)], seed=2), TEST)
+    held["D_xx"][:] = 0.5  # other states than those of the runs that train
+    again = STAGE(config(), **inputs, **{"runs.held": held})
+    both = [np.stack([one[n].values for n in ("candidate_alpha", "candidate_zeta", "disagreement")], axis=1)
+            for one in (found, again)]  # fmt: skip
+    kept = (both[0][:, 0] != -3.0) | (both[0][:, 1] != 1.0)
+    assert kept.sum() == 19
+    np.testing.assert_array_equal(both[1], both[0][kept])
+    more = STAGE(config(count=16), **inputs, **{"runs.held": held})
+    assert (-3.0, 1.0) not in set(zip(more["alpha"].values, more["zeta"].values, strict=True))
+    with pytest.raises(InputError, match="all 2 runs are of the test part, expected some that train: give"):
+        STAGE(config(), **{name: inputs[name] for name in ("models.a", "models.b")}, **{"runs.held": held})
 
 
 @pytest.mark.parametrize(
