@@ -268,7 +268,7 @@ def about(model: xr.Dataset) -> dict[str, Any]:
 
 STAGE = Stage(
     name="predict_operator",
-    version=1,
+    version=2,
     config=PredictOperatorConfig,
     inputs={
         "data": schema("sample_name", optional=("node_count", "cell_count", "x", "connectivity")),

@@ -256,7 +256,7 @@ def _at_resolutions(config: TrainOperatorConfig, samples: Samples) -> Callable[.
 
     def step(batch: Any, chance: Any) -> Any:
         factor = config.resolutions[int(torch.randint(len(config.resolutions), (), generator=chance))]
-        return at_resolution(batch, factor)
+        return at_resolution(batch, factor, samples.signature)
 
     return step
 
@@ -337,7 +337,7 @@ def _kept(operator: "Operator", scratch: Path | None) -> str:
 
 STAGE = Stage(
     name="train_operator",
-    version=1,
+    version=2,
     config=TrainOperatorConfig,
     inputs={
         "data": schema("sample_name"),

@@ -92,7 +92,9 @@ class BranchTrunk(Operator):
                 f"inputs have {len(batch.grid)} axes, the sensors of {self.family} have {len(own)}: "
                 "it cannot serve them"
             )
-        fields = batch.a if same_grid(batch.grid, own) else interpolate(batch.a, batch.grid, own)
+        fields = batch.a
+        if not same_grid(batch.grid, own):
+            fields = interpolate(fields, batch.grid, own, "linear", signature.around)
         return torch.cat([fields.reshape(batch.samples, -1), batch.parameters], dim=1)
 
     def _scaled(self, x: Tensor) -> Tensor:

@@ -70,7 +70,7 @@ class Flat(nn.Module):
             return u.reshape(batch.samples, -1)
         grid = self._grid(self.signature.out_grid)
         if not same_grid(batch.out_grid, grid):
-            u = interpolate(u, batch.out_grid, grid, "cubic")
+            u = interpolate(u, batch.out_grid, grid, "cubic", self.signature.out_around)
         return u.reshape(batch.samples, -1)
 
     def restore(self, rows: Tensor, batch: Batch) -> Tensor:
@@ -87,7 +87,7 @@ class Flat(nn.Module):
                 f"outputs on {len(batch.out_grid)} axes were asked for, the model gives {len(grid)}: "
                 "ask for the axes it was trained on"
             )
-        return interpolate(fields, grid, batch.out_grid, "cubic")
+        return interpolate(fields, grid, batch.out_grid, "cubic", signature.out_around)
 
     def _blocks(self, batch: Batch) -> list[Tensor]:
         if self.signature.layout == "mesh":
@@ -106,7 +106,7 @@ class Flat(nn.Module):
                 "it cannot serve them"
             )
         if not same_grid(batch.grid, grid):
-            a = interpolate(a, batch.grid, grid)
+            a = interpolate(a, batch.grid, grid, "linear", self.signature.around)
         return a.reshape(batch.samples, -1)
 
     def _nodal(self, batch: Batch) -> list[Tensor]:

@@ -73,7 +73,7 @@ class Fno(Operator):
         fields = batch.a
         if any(len(axis) < self.modes for axis in grid):
             if self.signature.inputs:
-                fields = interpolate(fields, grid, self._own)
+                fields = interpolate(fields, grid, self._own, "linear", self.signature.around)
             grid = self._own
         return self._placed(self.network(self._channels(fields, batch.parameters, grid)), grid, batch)
 
@@ -106,7 +106,7 @@ class Fno(Operator):
         for i, axis in zip(kept, grid, strict=True):
             source[i] = axis
         u = u.permute(0, 1, *(2 + order.index(i) for i in range(len(order))))
-        return interpolate(u, tuple(source), batch.out_grid, "cubic")
+        return interpolate(u, tuple(source), batch.out_grid, "cubic", s.out_around)
 
 
 def _further_axes(signature: Signature, axes: tuple[str, ...]) -> tuple[int, ...]:

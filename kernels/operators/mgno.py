@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from kernels.errors import InputError
 from kernels.operators.base import Batch, Operator, Signature
-from kernels.operators.grids import Order, interpolate, same_grid, spacing
+from kernels.operators.grids import Order, coordinates, interpolate, same_grid, spacing
 from kernels.operators.settings import MgnoSettings, Padding
 
 _PADDING: dict[str, Padding] = {"dirichlet": "zeros", "neumann": "reflect", "periodic": "circular"}
@@ -224,7 +224,7 @@ class Mgno(Operator):
         names = [name for name in s.out_axes if name not in s.axes]
         order = [*names, *s.axes]
         u = u.permute(0, 1, *(2 + order.index(name) for name in s.out_axes))
-        source = [*batch.out_grid]
+        source = list(coordinates(s.out_grid))
         for axis, name in zip(grid, s.axes, strict=True):
             source[s.out_axes.index(name)] = axis
         return interpolate(u, tuple(source), batch.out_grid, "cubic", self.signature.out_around)

@@ -2,13 +2,18 @@ import pytest
 import torch
 
 from kernels.errors import InputError
-from kernels.operators.base import Batch
+from kernels.operators.base import Batch, Signature
 from kernels.operators.grids import interpolate, same_grid
 from kernels.operators.resolutions import at_resolution
 
 
 def _axes(*axes):
     return tuple(torch.as_tensor(axis, dtype=torch.float64) for axis in axes)
+
+
+def _walled(grid) -> Signature:
+    """Of one axis that is not periodic."""
+    return Signature("grid", 1, 1, axes=("x",), out_axes=("x",), grid=grid, out_grid=grid, dimension=1)
 
 
 SOURCE = _axes([0.0, 0.1, 0.35, 0.5, 0.8, 1.0], [0.05, 0.15, 0.25, 0.35, 0.45])
@@ -75,7 +80,7 @@ def test_values_that_are_not_on_their_grid_are_refused():
 def test_a_finer_grid_is_of_the_same_kind_and_its_common_points_keep_the_data(axis, finer):
     grid = _axes(axis)
     u = torch.randn(3, 1, len(axis), dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    batch = at_resolution(Batch(u.sign(), u, torch.empty(3, 0), grid, grid), 2)
+    batch = at_resolution(Batch(u.sign(), u, torch.empty(3, 0), grid, grid), 2, _walled(grid))
     assert same_grid(batch.grid, _axes(finer))
     assert batch.a.shape == batch.u.shape == (3, 1, len(finer))
     assert set(batch.a.unique().tolist()) == {-1.0, 1.0}
@@ -86,11 +91,11 @@ def test_a_finer_grid_is_of_the_same_kind_and_its_common_points_keep_the_data(ax
 def test_an_input_of_many_values_is_not_cut_in_two():
     grid = _axes(torch.arange(8) / 8)
     a = torch.linspace(0, 1, 8, dtype=torch.float64).reshape(1, 1, 8)
-    found = at_resolution(Batch(a, None, torch.empty(1, 0), grid, grid), 3).a
+    found = at_resolution(Batch(a, None, torch.empty(1, 0), grid, grid), 3, _walled(grid)).a
     torch.testing.assert_close(found[0, 0, :22], torch.linspace(0, 1, 22, dtype=torch.float64))
 
 
 def test_a_factor_below_one_is_refused():
     grid = _axes(torch.arange(4) / 4)
     with pytest.raises(InputError, match="resolution factor 0 on a grid: expected a factor"):
-        at_resolution(Batch(torch.zeros(1, 1, 4), None, torch.empty(1, 0), grid, grid), 0)
+        at_resolution(Batch(torch.zeros(1, 1, 4), None, torch.empty(1, 0), grid, grid), 0, _walled(grid))
