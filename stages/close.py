@@ -13,6 +13,7 @@ from kernels.closures.physics import Physics
 from kernels.errors import InputError
 from kernels.torch_threads import torch_threads
 from stages._frames import Frames, stacked
+from stages._multiples import count_of
 from stages.base import Stage, StageConfig, schema, variable
 from stages.closure_fields import NUMBERS, Fields, fields_of, physics_of, variables_of
 from stages.parts import PART_NAMES
@@ -51,20 +52,10 @@ class CloseConfig(StageConfig):
         if len(set(self.starts)) < len(self.starts):
             raise ValueError(f"starts are {self.starts}, expected each time once")
         if self.every is not None:
-            _count(self.every, self.time_step, "every", "time_step")
+            count_of(self.every, self.time_step, "every", "time_step")
             if self.time is not None:
-                _count(self.time, self.every, "time", "every")
+                count_of(self.time, self.every, "time", "every")
         return self
-
-
-def _count(whole: float, part: float, name: str, of: str) -> int:
-    count = round(whole / part)
-    if count < 1 or abs(count * part - whole) > _CLOSE * whole:
-        raise ValueError(
-            f"{name} is {whole:g} and {of} {part:g}, expected a multiple: choose {of} = "
-            f"{whole / max(1, round(whole / part)):g}"
-        )
-    return count
 
 
 def run(
@@ -89,7 +80,7 @@ def run(
 
     chosen = _rows(config, truth)
     starts = _starts(config, truth)
-    lead = _times(config, truth, starts)
+    lead = lead_times(config, np.asarray(truth["time"].values, dtype=np.float64))
     closure = closure_of(model)
     found: list[_Closed] = []
     with torch_threads(config.threads):
@@ -121,16 +112,15 @@ def _starts(config: CloseConfig, truth: xr.Dataset) -> dict[float, int]:
     return found
 
 
-def _times(config: CloseConfig, truth: xr.Dataset, starts: dict[float, int]) -> np.ndarray:
-    """When frames are kept, from the start on."""
-    times = np.asarray(truth["time"].values, dtype=np.float64)
+def lead_times(config: CloseConfig, times: np.ndarray) -> np.ndarray:
+    """When frames are kept, from the start on, for a truth with frames at these times."""
     if config.every is None and len(times) < 2:
         raise InputError("the truth has one frame, which does not say how often to keep one: set every")
     every = config.every or float(times[1] - times[0])
     whole = config.time if config.time is not None else float(times[-1] - times[0])
     try:
-        _count(every, config.time_step, "every", "time_step")
-        count = _count(whole, every, "time", "every")
+        count_of(every, config.time_step, "every", "time_step")
+        count = count_of(whole, every, "time", "every")
     except ValueError as error:
         raise InputError(str(error)) from error
     return np.round(np.arange(count + 1) * every, 12)

@@ -13,6 +13,7 @@ from pydantic import Field, field_validator, model_validator
 from kernels.closures.physics import Physics
 from kernels.errors import InputError
 from stages._frames import Frames, stacked, store, stored
+from stages._multiples import count_of
 from stages.base import Progress, Stage, StageConfig, schema, variable
 from stages.closure_fields import NUMBERS
 from stages.variables import FAILED, OK
@@ -31,7 +32,6 @@ _CHUNK = 50
 
 _STATE = "state.npz"
 _COUNTED = ("done", "frames", "seconds", "reason", "warning", "worst")
-_CLOSE = 1e-9
 
 
 class SimulateKineticConfig(StageConfig):
@@ -72,14 +72,8 @@ class SimulateKineticConfig(StageConfig):
 
     @model_validator(mode="after")
     def _divisible(self) -> "SimulateKineticConfig":
-        for name, whole, part in (("every", self.every, self.time_step), ("time", self.time, self.every)):
-            count = round(whole / part)
-            if count < 1 or abs(count * part - whole) > _CLOSE * whole:
-                of = "time_step" if name == "every" else "every"
-                raise ValueError(
-                    f"{name} is {whole:g} and {of} {part:g}, expected a multiple: choose {of} = "
-                    f"{whole / max(1, round(whole / part)):g}"
-                )
+        count_of(self.every, self.time_step, "every", "time_step")
+        count_of(self.time, self.every, "time", "every")
         if self.modes is not None and max(self.keep) > 2 * (self.modes - 1):
             raise ValueError(
                 f"keep asks for m = {max(self.keep)} and {self.modes} modes end at {2 * (self.modes - 1)}: "

@@ -133,7 +133,10 @@ def test_starts_that_a_failed_run_has_no_frame_for_are_left_out():
     [
         ({"starts": (0.3,), "time": 1.0}, "no frame at the start 0.3, the nearest is at 0.5 of 0 to 2"),
         ({"time": 0.7}, "time is 0.7 and every 0.5, expected a multiple: choose every = 0.7"),
-        ({"time_step": 0.03}, "every is 0.5 and time_step 0.03, expected a multiple: choose time_step ="),
+        (
+            {"time_step": 0.03},
+            "every is 0.5 and time_step 0.03, expected a multiple: choose time_step = 0.025",
+        ),
         ({"time_step": 0.5}, "run 'two': time_step is 0.5, expected at most"),
     ],
 )

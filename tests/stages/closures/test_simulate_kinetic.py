@@ -100,8 +100,11 @@ def test_modes_follow_the_alignment():
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"every": 0.25}, "every is 0.25 and time_step 0.02, expected a multiple: choose time_step = "),
-        ({"time": 0.7}, "time is 0.7 and every 0.2, expected a multiple: choose every = "),
+        (
+            {"every": 0.25},
+            "every is 0.25 and time_step 0.02, expected a multiple: choose time_step = 0.015625",
+        ),
+        ({"time": 0.7}, "time is 0.7 and every 0.2, expected a multiple: choose every = 0.175"),
         ({"keep": (0, 2)}, r"keep is \(0, 2\), expected even numbers, each once, among them 0, 2 and 4"),
         ({"keep": (0, 2, 3, 4)}, "expected even numbers"),
         ({"keep": (0, 2, 4, 40)}, "keep asks for m = 40 and 10 modes end at 18: raise modes"),
