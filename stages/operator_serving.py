@@ -20,7 +20,8 @@ def fitted_to_model(data: xr.Dataset, model: xr.Dataset) -> tuple[xr.Dataset, Ch
     """The data set with the channels of the model in its order; outputs that are absent as zeros without
     memory.
 
-    Raises InputError where inputs are missing, units differ, or layout and dimension are not the model's.
+    Raises InputError where inputs are missing, units differ, layout, dimension or boundary are not the
+    model's, or a grid is of another domain: see `_check_axis`.
     """
     from stages.operator_model import channel_attributes, channel_names, load_signature
 
@@ -50,6 +51,8 @@ def fitted_to_model(data: xr.Dataset, model: xr.Dataset) -> tuple[xr.Dataset, Ch
                     f"{name!r} has the axes {data[name].dims[1:]}, the model was trained on {axes}: a model "
                     f"of dimension {len(axes)} cannot serve dimension {len(data[name].dims) - 1}"
                 )
+    if own.layout == "grid":
+        _check_grids(data, model, names, own)
     roles = {n for n, v in data.data_vars.items() if "role" in v.attrs}
     first = [*names.inputs, *names.outputs, *names.parameters]
     return data[[*first, *(n for n in data.data_vars if n not in roles and n not in first)]], names
@@ -63,6 +66,62 @@ def _check_units(data: xr.Dataset, name: str, kind: str, attrs: dict[str, str]) 
         raise InputError(
             f"{name!r} has the units {given!r}, the model was trained with {attrs['units']!r} ({kind}): "
             "convert the data"
+        )
+
+
+def _check_grids(data: xr.Dataset, model: xr.Dataset, names: Channels, own: "Signature") -> None:
+    """Raise InputError where the data are of another boundary or domain than the model, or transposed."""
+    said = data.attrs.get("boundary", own.boundary)
+    if said != own.boundary:
+        raise InputError(
+            f"the data set is {said!r} (its attribute 'boundary'), the model was trained on a grid that is "
+            f"{own.boundary!r}: choose another model, or correct the attribute"
+        )
+    parts = [(names.outputs, own.out_axes, own.out_grid, own.out_around)]
+    parts += [(names.inputs, own.axes, own.grid, own.around)] if names.inputs else []
+    for shown, axes, grid, around in parts:
+        for name in shown:
+            dims = tuple(map(str, data[name].dims[1:]))
+            if dims != axes and set(dims) == set(axes):
+                raise InputError(
+                    f"{name!r} has the axes {dims}, the model was trained on {axes}: transpose it"
+                )
+            for axis, mine, trained, periodic in zip(dims, axes, grid, around, strict=True):
+                whole = mine in own.axes or shown is names.inputs
+                _check_axis(data[axis], model[f"grid_{mine}"], trained, periodic, whole)
+
+
+def _check_axis(
+    given: xr.DataArray, stored: xr.DataArray, own: np.ndarray, periodic: bool, whole: bool
+) -> None:
+    """Raise InputError where an axis is in other units or runs elsewhere than that of the model.
+
+    whole: it has to run along all of the model's axis, an axis that the outputs alone have may be a part of
+    it. Up to one spacing, the larger of the two, since kinds of grids end where they do; a periodic axis has
+    to have the period, one spacing longer than it.
+    """
+    units = [one.attrs.get("units") for one in (given, stored)]
+    if None not in units and units[0] != units[1]:
+        raise InputError(
+            f"axis {given.name!r} is in {units[0]!r}, the model was trained with {units[1]!r}: convert the "
+            "positions"
+        )
+    values = np.asarray(given.values, dtype=np.float64)
+    ends = [(float(one[0]), float(one[-1])) for one in (values, own)]
+    steps = [(b - a) / max(len(one) - 1, 1) for (a, b), one in zip(ends, (values, own), strict=True)]
+    near = 1.001 * max(steps)
+    low, high = ends[0][0] - ends[1][0], ends[0][1] - ends[1][1]
+    if periodic:
+        periods = [b - a + step for (a, b), step in zip(ends, steps, strict=True)]
+        fits = bool(abs(periods[0] - periods[1]) <= 1e-3 * min(steps))
+    else:
+        fits = low >= -near and high <= near and (not whole or (low <= near and high >= -near))
+    if not fits:
+        shown = [f"{a:g} to {b:g}" for a, b in ends]
+        raise InputError(
+            f"axis {given.name!r} runs from {shown[0]}, the model was trained from {shown[1]}"
+            f"{' with period ' + format(periods[1], 'g') if periodic else ''}: it knows nothing of other "
+            "domains; correct the positions, or take the model of this domain"
         )
 
 

@@ -57,9 +57,9 @@ def run(
     split: parts by sample_name. Samples go through the model one by one: the rounding of a convolution
     depends on how many samples it is given at once, so this alone gives the same bits for any cut.
 
-    Raises InputError where channels, units, layout or dimension are not the model's, a sample is not in the
-    split or not finite, or the model cannot serve the grid: sample and grid are named. Not handled: meshes
-    are not interpolated; a model that cannot serve one is an error.
+    Raises InputError where channels, units, layout, dimension or domain are not the model's, a sample is not
+    in the split or not finite, or the model cannot serve the grid: sample and grid are named. Not handled:
+    meshes are not interpolated; a model that cannot serve one is an error.
     """
     data, names = fitted_to_model(data, model)
     rows = _rows(config, data, split)
