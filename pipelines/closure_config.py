@@ -5,6 +5,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
 
+from pipelines.closure_checks import check, labels
 from pipelines.config import PipelineConfig, sections
 from pipelines.operator_config import NAME
 from stages.base import StageConfig
@@ -124,13 +125,13 @@ class Closure(PipelineConfig):
         if not runs.train_seeds and any(one.learned for one in self.candidates):
             raise ValueError("conditions.train_seeds is empty and a candidate learns: give it a seed")
         baseline = getattr(self.section("evaluate_closure"), "baseline")  # noqa: B009 - of a made class
-        labels = [one.called(seed) for one in self.candidates for seed in one.all_seeds]
-        if baseline not in labels:
+        if baseline not in labels(self):
             raise ValueError(
-                f"evaluate_closure.baseline is {baseline!r}, expected one of {labels}: add the candidate, or "
-                "name another"
+                f"evaluate_closure.baseline is {baseline!r}, expected one of {labels(self)}: add the "
+                "candidate, or name another"
             )
-        times = set(self._frames())
+        check(self)
+        times = set(self.frames())
         wrong = [t for t in self.short.get("starts", ()) if round(float(t), 9) not in times]
         if wrong:
             raise ValueError(
@@ -140,7 +141,7 @@ class Closure(PipelineConfig):
         self.section(f"close.{self.candidates[0].name}.{self.candidates[0].seeds[0]}.{SHORT}")
         return self
 
-    def _frames(self) -> list[float]:
+    def frames(self) -> list[float]:
         """Times of the frames of the moments."""
         runs: Any = self.section("simulate_kinetic")
         kept: Any = self.section("moments")
@@ -154,7 +155,7 @@ class Closure(PipelineConfig):
             chosen = self.candidate(rest[0])
             own = {"family": chosen.family, "mode": chosen.mode, "seed": int(rest[1])}
             settings = self.candidate(chosen.start).settings if chosen.start else chosen.settings
-            values = {**chosen.training, **own, "settings": settings if chosen.learned else {}}
+            values = {**chosen.training, **own, "settings": settings}
             return _changed(base, values, f"candidate {chosen.name!r}")
         if stage == "close" and rest[-1:] == [SHORT]:
             return _changed(base, self.short, "short")
@@ -165,8 +166,13 @@ def _changed(base: StageConfig, values: Mapping[str, Any], what: str) -> StageCo
     try:
         return type(base).model_validate({**base.model_dump(mode="json"), **values})
     except ValidationError as error:
-        said = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        said = "; ".join(_said(one) for one in error.errors())
         raise ValueError(f"{what}: {said}") from error
+
+
+def _said(problem: Any) -> str:
+    text = problem["msg"].removeprefix("Value error, ")
+    return f"{'.'.join(map(str, problem['loc']))}: {text}" if problem["loc"] else text
 
 
 ClosureConfig: type[Closure] = create_model("ClosureConfig", __base__=Closure, **sections(CLOSURE))

@@ -128,13 +128,14 @@ def locate(path: Path) -> Path:
 
 
 def _problem(problem: Any, model: type[BaseModel]) -> str:
-    where = cut(".".join(map(str, problem["loc"]))) or "the file"
+    where = cut(".".join(map(str, problem["loc"])))
     if problem["type"] == "extra_forbidden":
         known = _fields(problem["loc"][:-1], model)
         near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"known are: {', '.join(known)}"
         return f"unknown field {where!r}; {hint}"
-    return f"field {where!r} is {shown(problem['input'])}: {problem['msg']}"
+    said = problem["msg"].removeprefix("Value error, ")
+    return f"field {where!r} is {shown(problem['input'])}: {said}" if where else said
 
 
 def _fields(location: tuple[Any, ...], root: type[BaseModel]) -> list[str]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import xarray as xr
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from kernels.closures.acquisition import choose
 from kernels.closures.physics import Physics
@@ -57,6 +57,18 @@ class AcquireConfig(StageConfig):
     train_seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
     validation_seeds: tuple[int, ...] = ()
     threads: int | None = Field(default=None, ge=1)
+
+    @model_validator(mode="after")
+    def _possible(self) -> "AcquireConfig":
+        if self.zeta.low < 0.0:
+            raise ValueError(f"zeta.low is {self.zeta.low:g}, expected zero or more")
+        seeds = [*self.train_seeds, *self.validation_seeds]
+        if min(seeds) < 0 or len(set(seeds)) < len(seeds):
+            raise ValueError(
+                f"train_seeds are {list(self.train_seeds)} and validation_seeds "
+                f"{list(self.validation_seeds)}, expected numbers from 0 on, each once"
+            )
+        return self
 
 
 @dataclass(frozen=True)

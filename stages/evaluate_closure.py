@@ -126,7 +126,7 @@ class _Made:
         self, config: EvaluateClosureConfig, given: _Given, conditions: Sequence[str], closures: Sequence[str]
     ) -> None:
         self.config, self.given, self.closures = config, given, list(closures)
-        self.until = _until(config, given.truth)
+        self.until = late_window(config, float(given.truth["time"].values[-1]))[1]
         self.conditions = [*conditions, POOLED]
         shape = (len(self.conditions), len(self.closures))
         self.score, self.error = np.full((2, *shape, len(METRICS)), np.nan)
@@ -301,15 +301,15 @@ class _Made:
         return xr.Dataset(variables, coords, attrs)
 
 
-def _until(config: EvaluateClosureConfig, truth: xr.Dataset) -> float:
-    last = float(truth["time"].values[-1])
+def late_window(config: EvaluateClosureConfig, last: float) -> tuple[float, float]:
+    """Late times, from and to, of kinetic runs that end at `last`; raises InputError where there are none."""
     until = last if config.until is None else min(config.until, last)
     if until <= config.late:
         raise InputError(
             f"the kinetic runs end at t = {last:g} and late times run from {config.late:g} to {until:g}: "
             "lower late, raise until, or run longer"
         )
-    return until
+    return config.late, until
 
 
 def _shared_times(short: Mapping[str, xr.Dataset]) -> np.ndarray:

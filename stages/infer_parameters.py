@@ -5,13 +5,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import xarray as xr
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from kernels.closures.physics import Physics
 from kernels.errors import InputError
 from stages.base import Stage, StageConfig, schema, variable
 from stages.closure_fields import NUMBERS
 from stages.ragged import sample_names
+from stages.train_closure import UNTRAINED
 from stages.variables import FAILED, OK, PARAMETER
 
 if TYPE_CHECKING:
@@ -81,6 +82,25 @@ class InferParametersConfig(StageConfig):
         if unknown:
             raise ValueError(f"known has {unknown}, expected some of {list(NUMBERS)}")
         return given
+
+    @field_validator("closure")
+    @classmethod
+    def _known_closure(cls, name: str) -> str:
+        if name not in UNTRAINED:
+            raise ValueError(
+                f"closure is {name!r}, expected one of {', '.join(UNTRAINED)}: learned ones come as a model"
+            )
+        return name
+
+    @model_validator(mode="after")
+    def _apart(self) -> "InferParametersConfig":
+        both = sorted(set(self.known) & set(self.estimate))
+        if both:
+            raise ValueError(f"known has {both}, which is to be estimated: leave it out of one of them")
+        low = [name for name, value in self.start.items() if name != "alpha" and value <= 0.0]
+        if low:
+            raise ValueError(f"start has {low[0]} = {self.start[low[0]]:g}, expected more than zero")
+        return self
 
 
 def run(

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 from pydantic import Field, TypeAdapter, ValidationInfo, field_validator
 
-from kernels.closures.neural.settings import SETTINGS
+from kernels.closures.neural.settings import PARAMETERS, SETTINGS
 from kernels.closures.training.options import Options
 from kernels.errors import InputError
 from kernels.operators.training.options import Schedule
@@ -86,7 +86,16 @@ class TrainClosureConfig(StageConfig):
             raise ValueError(f"{name!r} has no setting {unknown}: choose from {sorted(known) or 'none'}")
         if name not in SETTINGS:
             return {}
-        return asdict(TypeAdapter(SETTINGS[name]).validate_python(given))
+        found = asdict(TypeAdapter(SETTINGS[name]).validate_python(given))
+        low = [key for key, value in found.items() if isinstance(value, int) and value < 1]
+        if low:
+            raise ValueError(f"{name!r} has {low[0]} = {found[low[0]]}, expected at least 1")
+        if name == "cnn" and found["points"] % 2 == 0:
+            raise ValueError(f"'cnn' has points = {found['points']}, expected an odd number")
+        lost = sorted(set(found["parameters"]) - set(PARAMETERS))
+        if lost:
+            raise ValueError(f"the physics has no number {lost}, expected some of {list(PARAMETERS)}")
+        return found
 
     @field_validator("horizons")
     @classmethod

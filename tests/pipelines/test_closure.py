@@ -88,7 +88,7 @@ def test_forecasts_alone_may_be_left_out(tmp_path):
 
 
 def test_active_learning_adds_runs_before_the_closures_are_trained(tmp_path):
-    text = SMALL + '\n[active]\nrounds = 2\nlearner = "strain"\n'
+    text = SMALL + '\n[active]\nrounds = 2\nlearner = "strain"\n[acquire]\nbegin = 2.0\n'
     base, keys = planned_keys(_config(tmp_path)), planned_keys(_config(tmp_path, text))
     assert {f"{s}.{r}" for s in ("acquire", "simulate_kinetic", "moments") for r in (1, 2)} <= set(keys)
     assert keys["train_closure.strain.0.before_1"] == base["train_closure.strain.0"]
@@ -133,3 +133,101 @@ def test_what_a_config_may_not_say(tmp_path, old, new, message):
     assert old in SMALL
     with pytest.raises(InputError, match=message):
         _config(tmp_path, SMALL.replace(old, new, 1))
+
+
+ACTIVE = "[active]\nrounds = 1\nlearner = 'strain'\n"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("[close]\ntime_step = 0.05", "[close]\ntime_step = 0.03", "close: every is 0.5 and time_step 0.03"),
+        ("[close]", "[close]\ntime = 4.3", "close: time is 4.3 and every 0.5, expected a multiple"),
+        ("\ntime = 1.0", "\ntime = 1.3", "short: time is 1.3 and every 0.5, expected a multiple"),
+        ("[close]", "[close]\ntime = 1.0", "late is 2 and the runs of section close have frames from 0 to 1"),
+        ("late = 2.0", "late = 9.0", "the kinetic runs end at t = 4 and late times run from 9 to 4"),
+        (
+            "late = 2.0",
+            "late = 3.8",
+            "late is 3.8 and the kinetic runs have frames from 0 to 4, fewer than two",
+        ),
+        ("[close]", "[moments]\nthin = 5\n[close]", "moments.thin is 5 for 12 points a side, expected a div"),
+        (
+            "[close]",
+            "[moments]\nstart = 4.0\n[close]",
+            "moments keeps 1 of 9 frames, from start = 4 with stride = 1, exp",
+        ),
+        (
+            "horizons = [1, 2]",
+            "horizons = [1, 9]",
+            "'strain_run': horizons end at 9 and runs have 9 frames from",
+        ),
+        (
+            "horizons = [1, 2]",
+            "horizons = [1, 2], time_step = 0.03",
+            "'strain_run': frames are 0.5 apart and its time_step is 0.03, expected a divisor",
+        ),
+        ("epochs = 2", "epochs = 2\nbegin = 5.0", "'strain': no frame is at or after begin = 5, the last is"),
+        (
+            "epochs = 2",
+            "epochs = 2\nseed = 3",
+            r"train_closure has \['seed'\], which each candidate says itself",
+        ),
+        (
+            "training = {",
+            "training = { mode = 'apriori',",
+            r"'strain_run': training has \['mode'\], which the",
+        ),
+        (
+            'start = "strain"',
+            'start = "strain"\nsettings = { width = 8 }',
+            "has settings and starts from 'strain'",
+        ),
+        ('family = "bingham"', 'family = "bingham"\nsettings = { width = 8 }', "'bingham' has no setting"),
+        (
+            'name = "strain_run"',
+            'name = "kinetic"',
+            "a candidate is called 'kinetic', as tables call the truth",
+        ),
+        ("\nseeds = [0, 1]", "\nseeds = [0, 0]", r"'strain' has the seeds \[0, 0\], expected each once"),
+        ("\nseeds = [0, 1]", "\nsettings = { width = 0 }", "'strain' has width = 0, expected at least 1"),
+        (
+            "\nseeds = [0, 1]",
+            "\nsettings = { parameters = ['speed'] }",
+            r"no number \['speed'\], expected some",
+        ),
+        (
+            'family = "bingham"',
+            'family = "cnn"\nsettings = { points = 4 }',
+            "points = 4, expected an odd number",
+        ),
+        (
+            'family = "bingham"',
+            'family = "fno"\nsettings = { modes = 14 }',
+            "'bingham': fno has 14 modes and the moments 12 points a side: lower settings.modes",
+        ),
+        ("late = 2.0", "late = 2.0\nuntrained = ['binham']", r"untrained has \['binham'\], expected some of"),
+        ("frames = 4", "frames = 4\nclosure = 'x'", "report_closure.closure is 'x', expected one of"),
+        (
+            "[close]",
+            f"{ACTIVE}[acquire]\nbegin = 1.0\ntrain_seeds = [2]\n[close]",
+            r"test_seeds share \[2\], exp",
+        ),
+        (
+            "[close]",
+            f"{ACTIVE}[acquire]\nbegin = 1.0\ntrain_seeds = [1]\n[close]",
+            r"validation_seeds share \[1\]",
+        ),
+        (
+            "[close]",
+            f"{ACTIVE}[close]",
+            "acquire.begin is 5 and the last frame of the runs is at 4: lower begin",
+        ),
+        ("[close]", f"{ACTIVE}[acquire]\nbegin = 1.0\ncount = 82\n[close]", "there are 81 candidates: raise"),
+    ],
+)
+def test_what_sections_may_not_say_together_is_told_before_any_run(tmp_path, old, new, message):
+    assert old in SMALL
+    with pytest.raises(InputError, match=message) as caught:
+        _config(tmp_path, SMALL.replace(old, new, 1))
+    assert "{'conditions'" not in str(caught.value)  # the message is not the whole file
