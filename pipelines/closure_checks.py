@@ -1,16 +1,15 @@
 """What sections of the closure pipeline's config have to say together, before hours of runs find it out."""
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 import numpy as np
 
+from pipelines.closure_candidates import ActiveLearning, ClosureCandidate
 from stages._closure_runs import TRUTH
 from stages.close import lead_times
 from stages.evaluate_closure import late_window
 from stages.train_closure import UNTRAINED, TrainClosureConfig
-
-if TYPE_CHECKING:
-    from pipelines.closure_config import Closure, ClosureCandidate
 
 OWN = ("family", "settings", "mode", "seed")
 """What a candidate says of its training by itself."""
@@ -18,7 +17,29 @@ OWN = ("family", "settings", "mode", "seed")
 _CLOSE = 1e-9
 
 
-def check(config: "Closure") -> None:
+class Sections(Protocol):
+    """The config, as far as it is looked at here."""
+
+    @property
+    def candidates(self) -> tuple[ClosureCandidate, ...]:
+        """Closures that compete."""
+
+    @property
+    def short(self) -> dict[str, Any]:
+        """What forecasts differ in."""
+
+    @property
+    def active(self) -> ActiveLearning:
+        """Rounds and learner."""
+
+    def frames(self) -> Sequence[float]:
+        """Times of the frames of the moments."""
+
+    def section(self, label: str) -> Any:
+        """Config of a step."""
+
+
+def check(config: Sections) -> None:
     """Raise ValueError where sections do not fit together."""
     _candidates(config)
     times = _frames(config)
@@ -31,12 +52,12 @@ def check(config: "Closure") -> None:
         _acquired(config, times)
 
 
-def labels(config: "Closure") -> list[str]:
+def labels(config: Sections) -> list[str]:
     """What tables call the models."""
     return [one.called(seed) for one in config.candidates for seed in one.all_seeds]
 
 
-def _candidates(config: "Closure") -> None:
+def _candidates(config: Sections) -> None:
     for one in config.candidates:
         if one.name == TRUTH:
             raise ValueError(
@@ -55,24 +76,24 @@ def _candidates(config: "Closure") -> None:
                 f"candidate {one.name!r} has settings and starts from {one.start!r}, whose settings it "
                 "keeps: leave them out, or start from none"
             )
-    own: Any = config.section("train_closure")
+    own = config.section("train_closure")
     default = TrainClosureConfig()
     said = [name for name in OWN if getattr(own, name) != getattr(default, name)]
     if said:
         raise ValueError(f"train_closure has {said}, which each candidate says itself: move it there")
-    shown = getattr(config.section("report_closure"), "closure")  # noqa: B009 - of a made class
+    shown = config.section("report_closure").closure
     if shown and shown not in labels(config):
         raise ValueError(f"report_closure.closure is {shown!r}, expected one of {labels(config)}")
-    scores: Any = config.section("evaluate_closure")
+    scores = config.section("evaluate_closure")
     unknown = sorted(set(scores.untrained) - set(UNTRAINED))
     if unknown:
         raise ValueError(f"evaluate_closure.untrained has {unknown}, expected some of {list(UNTRAINED)}")
 
 
-def _frames(config: "Closure") -> np.ndarray:
+def _frames(config: Sections) -> np.ndarray:
     """Times of the frames of the moments."""
-    runs: Any = config.section("simulate_kinetic")
-    kept: Any = config.section("moments")
+    runs = config.section("simulate_kinetic")
+    kept = config.section("moments")
     if runs.points % kept.thin or runs.points // kept.thin < 4:
         raise ValueError(
             f"moments.thin is {kept.thin} for {runs.points} points a side, expected a divisor that leaves at "
@@ -87,15 +108,15 @@ def _frames(config: "Closure") -> np.ndarray:
     return times
 
 
-def _trained(config: "Closure", one: "ClosureCandidate", own: Any, times: np.ndarray) -> None:
+def _trained(config: Sections, one: ClosureCandidate, own: Any, times: np.ndarray) -> None:
     used = times[times >= own.begin - _CLOSE]
     if not len(used):
         raise ValueError(
             f"candidate {one.name!r}: no frame is at or after begin = {own.begin:g}, the last is at "
             f"{times[-1]:g}: lower it"
         )
-    runs: Any = config.section("simulate_kinetic")
-    kept: Any = config.section("moments")
+    runs = config.section("simulate_kinetic")
+    kept = config.section("moments")
     points = runs.points // kept.thin
     if own.family == "fno" and own.settings["modes"] > points:
         raise ValueError(
@@ -118,7 +139,7 @@ def _trained(config: "Closure", one: "ClosureCandidate", own: Any, times: np.nda
         )
 
 
-def _closed(config: "Closure", times: np.ndarray) -> None:
+def _closed(config: Sections, times: np.ndarray) -> None:
     first = config.candidates[0]
     label = f"close.{first.name}.{first.seeds[0]}"
     sections: dict[str, Any] = {"close": config.section(label)}
@@ -131,7 +152,7 @@ def _closed(config: "Closure", times: np.ndarray) -> None:
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from error
     ends = {"kinetic runs": times, "runs of section close": times[0] + leads["close"]}
-    scores: Any = config.section("evaluate_closure")
+    scores = config.section("evaluate_closure")
     late, until = late_window(scores, float(times[-1]))
     for what, own in ends.items():
         if ((own >= late) & (own <= until + 1e-6)).sum() < 2:
@@ -141,9 +162,9 @@ def _closed(config: "Closure", times: np.ndarray) -> None:
             )
 
 
-def _acquired(config: "Closure", times: np.ndarray) -> None:
-    own: Any = config.section("acquire.1")
-    runs: Any = config.section("conditions")
+def _acquired(config: Sections, times: np.ndarray) -> None:
+    own = config.section("acquire.1")
+    runs = config.section("conditions")
     for new, parts in (
         ("train_seeds", ("validation_seeds", "test_seeds")),
         ("validation_seeds", ("train_seeds", "test_seeds")),

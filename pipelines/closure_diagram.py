@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 
-from pipelines.closure_config import SHORT, Closure, ClosureCandidate
+from pipelines.closure_candidates import ClosureCandidate
+from pipelines.closure_config import SHORT, Closure
 from pipelines.steps import Drawing, Step
 
 
