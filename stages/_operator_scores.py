@@ -95,6 +95,25 @@ def labelled(predictions: Mapping[str, xr.Dataset], names: Sequence[str]) -> lis
     return found
 
 
+def served(given: Sequence[Given]) -> tuple[list[Given], dict[str, str]]:
+    """Inputs with a prediction of every test sample, and candidate -> why its others have not.
+
+    A mean over fewer samples cannot be compared. Raises InputError where no input is left.
+    """
+    kept, lacking = [], {}
+    for one in given:
+        reasons = [] if "unserved" not in one.dataset else one.dataset["unserved"].values[one.rows].tolist()
+        said = [str(reason) for reason in reasons if reason]
+        if said:
+            lacking[one.candidate] = f"{len(said)} of {len(reasons)} samples, {said[0]}"
+        else:
+            kept.append(one)
+    if not kept:
+        shown = "; ".join(f"{name}: {why}" for name, why in lacking.items())
+        raise InputError(f"no model can serve the test samples ({shown}): take candidates that can")
+    return kept, lacking
+
+
 @dataclass
 class Scores:
     """values: (input name, kind) -> (quantities, metrics, samples); intervals: input name -> (quantities, 5,

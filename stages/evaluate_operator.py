@@ -9,7 +9,17 @@ import pandas as pd
 import xarray as xr
 
 from kernels.errors import InputError
-from stages._operator_scores import ENSEMBLE, INTERVALS, KINDS, METRICS, Given, Scores, gather, labelled
+from stages._operator_scores import (
+    ENSEMBLE,
+    INTERVALS,
+    KINDS,
+    METRICS,
+    Given,
+    Scores,
+    gather,
+    labelled,
+    served,
+)
 from stages.base import Stage, StageConfig, schema, variable
 from stages.operator_data import channels, is_mesh
 from stages.variables import TEST
@@ -47,7 +57,8 @@ def run(
     from the predictions.
 
     `chosen` (attribute) is the candidate with the least validation error, which its model carries; test
-    errors have no say. Empty where no candidate has one.
+    errors have no say. Empty where no candidate has one. `unserved` (attribute): candidates without a
+    prediction of every test sample, which are not scored, and why.
 
     Raises InputError where there is no test sample, a prediction lacks some, is on another grid, or is not
     finite. A score that is not defined (a mesh has no wavenumbers, a periodic grid no boundary) is NaN, with
@@ -56,7 +67,7 @@ def run(
     names = channels(data)
     rows = _test_rows(data, split)
     labels = [str(n) for n in data["sample_name"].values[rows]]
-    given = labelled(predictions, labels)
+    given, lacking = served(labelled(predictions, labels))
     scores = gather(data, rows, names, given)
     lines = _lines(given)
     found = _aggregates(lines, scores, names.outputs)
@@ -76,7 +87,7 @@ def run(
         "run": [_run_name(one, kind) for one in given for kind in one.kinds], "level": _levels(given),
     }  # fmt: skip
     new_grid = max((int(one.dataset.attrs.get("new_grid", 0)) for one in given), default=0)
-    attrs = {"chosen": _chosen(lines), "samples": len(labels), "new_grid": new_grid}
+    attrs = {"chosen": _chosen(lines), "samples": len(labels), "new_grid": new_grid, "unserved": lacking}
     return xr.Dataset(described, coords, {**attrs, "points": _points(data, names.outputs)})
 
 
@@ -339,12 +350,14 @@ def _plain(value: float, form: str) -> str:
 
 STAGE = Stage(
     name="evaluate_operator",
-    version=2,
+    version=3,
     config=EvaluateOperatorConfig,
     inputs={
         "data": schema("sample_name", optional=("node_count", "cell_count", "x", "connectivity")),
         "split": schema("split", "sample_name"),
-        "predictions": schema("sample_name", "inference_seconds", "interpolated", optional=("node_count",)),
+        "predictions": schema(
+            "sample_name", "inference_seconds", "interpolated", optional=("node_count", "unserved")
+        ),
     },
     output=schema("sample_name"),
     run=run,

@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -33,12 +33,13 @@ class PredictOperatorConfig(StageConfig):
     """Which samples, and what to do where the model cannot serve them.
 
     parts: of the split; without a split all samples are predicted. unserved: a model asked for a grid or
-    mesh that it cannot serve is an error, or its prediction at its own resolution is interpolated and the
-    sample flagged. interpolation: from the model's grid to the data's (inputs go there linearly).
+    mesh that it cannot serve is an error; or its prediction at its own resolution is interpolated and the
+    sample flagged (on grids); or the sample is left out, NaN with the reason in `unserved`. interpolation:
+    from the model's grid to the data's (inputs go there linearly).
     """
 
     parts: tuple[Literal["train", "validation", "calibration", "test"], ...] = ("test",)
-    unserved: Literal["refuse", "interpolate"] = "refuse"
+    unserved: Literal["refuse", "interpolate", "leave_out"] = "refuse"
     interpolation: Literal["linear", "cubic"] = "cubic"
     threads: int = Field(default=1, ge=1)
 
@@ -51,7 +52,8 @@ def run(
     Of every output u: `u_mean`, over the members of the model; `u_std` = sqrt(var + floor^2) where there are
     several members or a floor; `u_interpolated` where the grid of the data is not the model's, what the same
     model gives at its own resolution, interpolated: the bar for a prediction at a new resolution. A periodic
-    grid is interpolated across its ends. `inference_seconds`: of all members, one sample alone.
+    grid is interpolated across its ends. `unserved`: why there is no prediction. `inference_seconds`: of all
+    members, one sample alone.
 
     data: as `stages.operator_data` says, outputs may be absent; model: of `train_operator` or `ensemble`;
     split: parts by sample_name. Samples go through the model one by one: the rounding of a convolution
@@ -59,7 +61,7 @@ def run(
 
     Raises InputError where channels, units, layout, dimension or domain are not the model's, a sample is not
     in the split or not finite, or the model cannot serve the grid: sample and grid are named. Not handled:
-    meshes are not interpolated; a model that cannot serve one is an error.
+    meshes are not interpolated; a model that cannot serve one is an error, or leaves the sample out.
     """
     data, names = fitted_to_model(data, model)
     rows = _rows(config, data, split)
@@ -70,7 +72,7 @@ def run(
             label = str(data["sample_name"].values[rows[position]])
             if position == 0:
                 serving.predict(batch, label)  # what is made at the first use is not the time of a sample
-            values.enter(position, *serving.predict(batch, label))
+            values.enter(position, serving.predict(batch, label))
     return values.dataset(data, model, rows)
 
 
@@ -155,26 +157,43 @@ class _Serving:
         """Whether there are standard deviations."""
         return self.members > 1 or self.floor is not None
 
-    def predict(self, batch: "Batch", name: str) -> tuple[np.ndarray, np.ndarray | None, bool, float]:
-        """All members (member, outputs, *points), their mean at the model's resolution interpolated, whether
-        it stands in for the prediction, and the seconds that the prediction took.
-        """
+    def predict(self, batch: "Batch", name: str) -> "_Found":
+        """The prediction of a batch of one sample, or what stands in for it; `name`: of the sample."""
         coarse = None
         if self.resampled is not None:
             coarse = self.resampled.back(self.predictor.predict(self.resampled.there(batch)))
-        start = time.perf_counter()
+        start, why = time.perf_counter(), ""
         try:
             values = self.predictor.predict(batch)
         except InputError as error:
-            if coarse is None or self.config.unserved == "refuse":
-                remedy = '; or set unserved = "interpolate"' if coarse is not None else ""
-                raise InputError(f"sample {name!r}: {error}{remedy}") from error
-            values = coarse
+            why, chosen = str(error), self.config.unserved
+            if chosen == "refuse" or (chosen == "interpolate" and coarse is None):
+                remedies = ["interpolate"] if coarse is not None else []
+                remedy = " or ".join(f'"{one}"' for one in (*remedies, "leave_out"))
+                raise InputError(f"sample {name!r}: {error}; or set unserved = {remedy}") from error
+            values = coarse if chosen == "interpolate" else self._nothing(batch)
         seconds = time.perf_counter() - start
-        stands_in = values is coarse
-        members = _by_output(values, batch)
         middle = None if coarse is None else _by_output(coarse, batch).mean(axis=0)
-        return members, middle, stands_in, seconds
+        stands_in = bool(why) and values is coarse
+        return _Found(_by_output(values, batch), middle, stands_in, "" if stands_in else why, seconds)
+
+    def _nothing(self, batch: "Batch") -> np.ndarray:
+        outputs = self.predictor.signature.outputs
+        if batch.mesh is not None:
+            return np.full((self.members, len(batch.mesh.x), outputs), np.nan)
+        return np.full((self.members, 1, outputs, *map(len, batch.out_grid)), np.nan)
+
+
+class _Found(NamedTuple):
+    """Of one sample: all members (member, outputs, *points), their mean at the model's resolution
+    interpolated, whether that stands in for the prediction, why there is none, seconds that it took.
+    """
+
+    members: np.ndarray
+    coarse: np.ndarray | None
+    stands_in: bool
+    unserved: str
+    seconds: float
 
 
 def _by_output(values: np.ndarray, batch: "Batch") -> np.ndarray:
@@ -191,6 +210,7 @@ class _Output:
     arrays: dict[str, np.ndarray]
     seconds: np.ndarray
     stands_in: np.ndarray
+    unserved: np.ndarray
     starts: np.ndarray | None
 
     @classmethod
@@ -203,21 +223,24 @@ class _Output:
         kinds = ["mean", *(["std"] if serving.honest else [])]
         kinds += ["interpolated"] if serving.resampled is not None else []
         arrays = {f"{name}_{kind}": np.empty(shape) for name in names.outputs for kind in kinds}
-        return cls(names, serving, arrays, np.zeros(len(rows)), np.zeros(len(rows), np.int8), starts)
+        count = len(rows)
+        return cls(
+            names, serving, arrays, np.zeros(count), np.zeros(count, np.int8), np.full(count, "", object),
+            starts,
+        )  # fmt: skip
 
-    def enter(
-        self, position: int, members: np.ndarray, coarse: np.ndarray | None, stands_in: bool, seconds: float
-    ) -> None:
+    def enter(self, position: int, one: _Found) -> None:
         at: Any = position
         if self.starts is not None:
             at = slice(self.starts[position], self.starts[position + 1])
-        mean, std = mean_and_deviation(members, self.serving.floor)
-        found = {"mean": mean, "std": std, "interpolated": coarse}
+        mean, std = mean_and_deviation(one.members, self.serving.floor)
+        found = {"mean": mean, "std": std, "interpolated": one.coarse}
         for i, name in enumerate(self.names.outputs):
             for kind, values in found.items():
                 if f"{name}_{kind}" in self.arrays and values is not None:
                     self.arrays[f"{name}_{kind}"][at] = values[i]
-        self.seconds[position], self.stands_in[position] = seconds, stands_in
+        self.seconds[position], self.stands_in[position] = one.seconds, one.stands_in
+        self.unserved[position] = one.unserved
 
     def dataset(self, data: xr.Dataset, model: xr.Dataset, rows: np.ndarray) -> xr.Dataset:
         kept = [name for name in ("sample_name", "node_count") if name in data]
@@ -230,6 +253,7 @@ class _Output:
                     found[f"{name}_{kind}"] = xr.Variable(of.dims, self.arrays[f"{name}_{kind}"], attrs)
         found["inference_seconds"] = variable("inference_seconds", self.seconds)
         found["interpolated"] = variable("interpolated", self.stands_in)
+        found["unserved"] = variable("unserved", self.unserved)
         found |= {name: model[name].variable for name in _CARRIED if name in model}
         axes = set(data[self.names.outputs[0]].dims) & set(data.coords)
         coords = {axis: data.coords[axis].variable for axis in axes}
@@ -278,7 +302,7 @@ STAGE = Stage(
         ),
         "split": schema("split", "sample_name"),
     },
-    output=schema("sample_name", "inference_seconds", "interpolated", optional=("node_count",)),
+    output=schema("sample_name", "inference_seconds", "interpolated", "unserved", optional=("node_count",)),
     run=run,
     split_over="data",
     batch=64,

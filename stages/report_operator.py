@@ -180,6 +180,12 @@ def _limits(data: xr.Dataset, metrics: xr.Dataset, others: Mapping[str, xr.Datas
             "their scatter over the samples mean little."
         )
     unserved = metrics["candidate"].values[metrics["stands_in"].values > 0].tolist()
+    for label, scored in {"": metrics, **others}.items():
+        where = f" ({label.removeprefix('others.')})" if label else ""
+        said += [
+            f"Not scored{where}, since it cannot serve it: {name}, {why}."
+            for name, why in scored.attrs.get("unserved", {}).items()
+        ]
     if unserved:
         said.append(f"Interpolated, since the model cannot serve this grid: {', '.join(unserved)}.")
     for quantity in metrics["quantity"].values:

@@ -242,6 +242,9 @@ _ALL = (
     Variable(
         "interpolated", ("sample",), "int8", "1", "1 where the model cannot serve the grid: interpolated"
     ),
+    Variable(
+        "unserved", ("sample",), "str", "1", "why the model cannot serve the sample, empty where it can"
+    ),
     Variable("interval_level", ("level",), "float64", "1", "nominal coverage of intervals"),
     Variable(
         "interval_factor",

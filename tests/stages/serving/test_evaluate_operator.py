@@ -35,6 +35,22 @@ def case(toys):
     return data, split
 
 
+def test_what_a_model_cannot_serve_is_not_scored_and_said(case):
+    data, split = case
+    given = {
+        "predictions.net.0": predictions(data, split, 1.1, 0.30),
+        "predictions.bound.0": predictions(data, split, np.nan, 0.1),
+    }
+    reasons = np.array(["", "other cells", *[""] * (given["predictions.net.0"].sizes["sample"] - 2)], object)
+    given["predictions.bound.0"]["unserved"] = ("sample", reasons, {"units": "1"})
+    found = STAGE(CONFIG, data=data, split=split, **given)
+    assert found["candidate"].values.tolist() == ["net"]
+    assert found.attrs["chosen"] == "net"
+    assert found.attrs["unserved"] == {"bound": "1 of 5 samples, other cells"}
+    with pytest.raises(InputError, match=r"no model can serve the test samples \(bound: 1 of 5 samples"):
+        STAGE(CONFIG, data=data, split=split, **{"predictions.bound.0": given["predictions.bound.0"]})
+
+
 def test_means_over_samples_then_seeds_and_the_choice_by_validation(case):
     data, split = case
     given = {

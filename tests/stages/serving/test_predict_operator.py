@@ -153,6 +153,36 @@ def test_a_grid_that_the_model_cannot_serve_is_refused_with_the_sample(toys):
         STAGE(PredictOperatorConfig(), data=toys.grid_set(points=12), model=model)
 
 
+def test_what_a_model_cannot_serve_is_left_out_with_the_reason(toys):
+    model, fine = toys.model_of(toys.grid_set(), "linear"), toys.grid_set(points=12)
+    found = STAGE(PredictOperatorConfig(unserved="leave_out"), data=fine, model=model)
+    assert np.isnan(found["u_mean"].values).all()
+    assert np.isfinite(found["u_interpolated"].values).all()
+    assert not found["interpolated"].values.any()
+    assert set(found["unserved"].values) == {"the model has the grid (8, 8), got (12, 12)"}
+    own = STAGE(PredictOperatorConfig(unserved="leave_out"), data=toys.grid_set(), model=model)
+    assert set(own["unserved"].values) == {""}
+    assert np.isfinite(own["u_mean"].values).all()
+
+
+def test_a_mesh_that_a_model_cannot_serve_is_left_out(toys):
+    meshes = mesh_set()
+    model = toys.model_of(meshes)
+
+    def forward(self, batch):
+        raise InputError("a mesh that is not mine")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(toys.OnMesh, "forward", forward)
+        found = STAGE(PredictOperatorConfig(unserved="leave_out"), data=meshes, model=model)
+        with pytest.raises(InputError, match=r'a mesh that is not mine; or set unserved = "leave_out"'):
+            STAGE(PredictOperatorConfig(unserved="interpolate"), data=meshes, model=model)
+    outputs = [name for name in found if str(name).endswith("_mean")]
+    assert outputs
+    assert all(np.isnan(found[name].values).all() for name in outputs)
+    assert set(found["unserved"].values) == {"a mesh that is not mine"}
+
+
 def _renamed(data: xr.Dataset) -> xr.Dataset:
     return data.rename(a="b")
 

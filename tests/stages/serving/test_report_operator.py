@@ -80,6 +80,13 @@ def test_the_page_has_all_sections_and_refers_to_nothing(toys):
     assert "machine: two cores" in text
 
 
+def test_what_was_not_scored_is_said_with_the_reason(toys):
+    inputs = scored(toys, toys.grid_set(), toys.grid_set(points=16))
+    inputs["others.16"] = inputs["others.16"].assign_attrs(unserved={"bound": "2 of 5 samples, other cells"})
+    said = "Not scored (16), since it cannot serve it: bound, 2 of 5 samples, other cells."
+    assert said in text_of(inputs)
+
+
 def test_a_network_that_adds_nothing_is_called_so(toys):
     inputs = scored(toys, toys.grid_set())
     metrics = inputs["metrics"] = inputs["metrics"].copy(deep=True)
