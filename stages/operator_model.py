@@ -6,7 +6,7 @@ Nothing is pickled and no class path is stored: a family's name leads to its cla
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -125,10 +125,13 @@ def load_operators(model: xr.Dataset) -> "list[Operator]":
     name = str(model.attrs["family"])
     if name not in SETTINGS:
         raise InputError(f"the model is of family {name!r}, expected one of {', '.join(sorted(SETTINGS))}")
-    try:
-        settings = SETTINGS[name](**json.loads(model.attrs["settings"]))
-    except TypeError as error:
-        raise InputError(f"the settings of the model are not those of {name!r}: {error}") from error
+    given, known = json.loads(model.attrs["settings"]), [one.name for one in fields(SETTINGS[name])]
+    if sorted(given) != sorted(known):  # a default in place of what is not said could be another network
+        raise InputError(
+            f"the settings of the model are {sorted(given)}, those of {name!r} are {sorted(known)}: expected "
+            "a model of this version, train it again"
+        )
+    settings = SETTINGS[name](**given)
     signature = load_signature(model)
     loaded = []
     for state in stored_states(model):

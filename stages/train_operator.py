@@ -337,7 +337,7 @@ def _kept(operator: "Operator", scratch: Path | None) -> str:
 
 STAGE = Stage(
     name="train_operator",
-    version=2,
+    version=3,
     config=TrainOperatorConfig,
     inputs={
         "data": schema("sample_name"),

@@ -57,13 +57,18 @@ class MultiOnetSettings:
 
 @dataclass(frozen=True)
 class SponSettings:
-    """Structure-preserving operator network on finite element spaces."""
+    """Structure-preserving operator network on finite element spaces.
+
+    degree: of the elements. processor, rounds, levels: how degrees of freedom meet, how often, and over how
+    many coarse spaces. linear: half of the channels pass every activation as they are.
+    """
 
     degree: Literal[1, 2] = 1
     width: int = 32
     rounds: int = 4
     processor: Literal["message_passing", "multigrid"] = "multigrid"
     levels: int = 3
+    linear: bool = True
 
 
 @dataclass(frozen=True)

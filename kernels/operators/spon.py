@@ -2,7 +2,6 @@
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kernels.errors import InputError
@@ -10,7 +9,15 @@ from kernels.operators.base import Batch, Operator, Signature
 from kernels.operators.settings import SponSettings
 from kernels.operators.spon_grid import on_mesh
 from kernels.operators.spon_mesh import Geometries, Geometry, moved
-from kernels.operators.spon_process import Cycle, MessagePassing, Sparse, embedding, gather, operators
+from kernels.operators.spon_process import (
+    Activation,
+    Cycle,
+    MessagePassing,
+    Sparse,
+    embedding,
+    gather,
+    operators,
+)
 from kernels.operators.spon_spaces import nodal_space
 
 COARSEST = 4
@@ -18,21 +25,22 @@ COARSEST = 4
 
 
 class Round(nn.Module):
-    """x + W gelu(exchange between neighbours + cycle over coarse spaces): (nodes, width) alike."""
+    """x + W act(exchange between neighbours + cycle over coarse spaces): (nodes, width) alike."""
 
-    def __init__(self, width: int, dimension: int, levels: int) -> None:
+    def __init__(self, dimension: int, levels: int, s: SponSettings) -> None:
         super().__init__()
+        width = s.width
         kinds = 1 + dimension + dimension * (dimension + 1) // 2
         self.exchange = MessagePassing(width, kinds)
-        self.cycle = Cycle(width, dimension, levels) if levels else None
-        self.last = nn.Linear(width, width)
+        self.cycle = Cycle(width, dimension, levels, s.linear) if levels else None
+        self.act, self.last = Activation(s.linear), nn.Linear(width, width)
 
     def forward(self, x: Tensor, forms: list[Sparse], hierarchy: "Hierarchy | None") -> Tensor:
         """One round."""
         z = self.exchange(x, forms)
         if self.cycle is not None and hierarchy is not None:
             z = z + hierarchy.lift(self.cycle(hierarchy.lower(x), hierarchy.masses))
-        found: Tensor = x + self.last(F.gelu(z))
+        found: Tensor = x + self.last(self.act(z))
         return found
 
 
@@ -61,10 +69,11 @@ class Hierarchy:
 class Spon(Operator):
     """Input fields on the mesh of a sample -> output fields in the finite element space on it.
 
-    Encode: nodal values are the degrees of freedom. Process: rounds of x + W gelu(E x + C x), E the exchange
-    of channels by the bilinear forms of the elements, C a V-cycle over coarse spaces (multigrid only; see
-    `spon_mesh` for what is nested). Decode: `spon_spaces.nodal_space(...).evaluate`. Prescribed degrees of
-    freedom are set in float64, not predicted. (Bouziani & Boulle, "Structure-preserving operator learning",
+    Encode: nodal values are the degrees of freedom. Process: rounds of x + W act(E x + C x), act gelu on half
+    of the channels (`spon_process.Activation`), E the exchange of channels by the bilinear forms of the
+    elements, C a V-cycle over coarse spaces (multigrid only; see `spon_mesh` for what is nested). Decode:
+    `spon_spaces.nodal_space(...).evaluate`. Prescribed degrees of freedom are set in float64, not predicted.
+    (Bouziani & Boulle, "Structure-preserving operator learning",
     2024, sections 3 and 4; the forms as messages and the coarse spaces on the bounding box are ours.)
     """
 
@@ -79,10 +88,12 @@ class Spon(Operator):
         self.levels = settings.levels if settings.processor == "multigrid" else 0
         given = signature.inputs + signature.parameters + signature.outputs + 1
         self.first = nn.Sequential(
-            nn.Linear(given + 2 * dimension + 3, width), nn.GELU(), nn.Linear(width, width)
+            nn.Linear(given + 2 * dimension + 3, width), Activation(settings.linear), nn.Linear(width, width)
         )
-        self.rounds = nn.ModuleList(Round(width, dimension, self.levels) for _ in range(settings.rounds))
-        self.last = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, signature.outputs))
+        self.rounds = nn.ModuleList(Round(dimension, self.levels, settings) for _ in range(settings.rounds))
+        self.last = nn.Sequential(
+            nn.Linear(width, width), Activation(settings.linear), nn.Linear(width, signature.outputs)
+        )
         # log of the size of the first mesh that was trained on, which sizes are relative to
         self.register_buffer("reference", torch.tensor(float("nan")))
         self._geometries = Geometries(COARSEST * 2 ** max(self.levels - 1, 0))

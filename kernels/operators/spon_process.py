@@ -72,6 +72,26 @@ def embedding(geometry: Geometry, dtype: torch.dtype) -> Sparse:
     return Sparse(columns, pointer, values, nodes.repeat_interleave(corners)[order], t_pointer, values[order])
 
 
+class Activation(nn.Module):
+    """gelu along an axis of channels; linear: of their first half, the others stay as they are.
+
+    Solution operators are often linear or nearly so, and gelu alone has to make a straight line of its bend,
+    which no optimiser does well.
+    """
+
+    def __init__(self, linear: bool, axis: int = -1) -> None:
+        super().__init__()
+        self.linear, self.axis = linear, axis
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Of the shape of x."""
+        if not self.linear:
+            return F.gelu(x)
+        rest = x.shape[self.axis] // 2
+        bent, straight = x.split([x.shape[self.axis] - rest, rest], self.axis)
+        return torch.cat([F.gelu(bent), straight], self.axis)
+
+
 class MessagePassing(nn.Module):
     """z = mlp([x, A_1 x, ..., A_k x]), A the bilinear forms: (nodes, width) -> (nodes, width)."""
 
@@ -90,28 +110,29 @@ _MODE = {1: "linear", 2: "bilinear", 3: "trilinear"}
 
 
 class Level(nn.Module):
-    """x + W gelu(S x), S a stencil of 3 points along each axis on a coarse space, W pointwise."""
+    """x + W act(S x), S a stencil of 3 points along each axis on a coarse space, W pointwise."""
 
-    def __init__(self, width: int, dimension: int) -> None:
+    def __init__(self, width: int, dimension: int, linear: bool) -> None:
         super().__init__()
         kind = _CONVOLUTION[dimension]
+        self.act = Activation(linear, 1)
         self.stencil = kind(width, width, 3, padding=1)
         self.point = kind(width, width, 1)
 
     def forward(self, x: Tensor, inside: Tensor) -> Tensor:
         """(samples, width, *points) alike; `inside` is 0 at points whose functions vanish on the mesh."""
-        found: Tensor = x + self.point(F.gelu(self.stencil(x))) * inside
+        found: Tensor = x + self.point(self.act(self.stencil(x))) * inside
         return found
 
 
 class Cycle(nn.Module):
     """V-cycle over nested coarse spaces, finest first, with a learnt processor on each on both ways."""
 
-    def __init__(self, width: int, dimension: int, levels: int) -> None:
+    def __init__(self, width: int, dimension: int, levels: int, linear: bool) -> None:
         super().__init__()
         self.dimension = dimension
-        self.down = nn.ModuleList(Level(width, dimension) for _ in range(levels))
-        self.up = nn.ModuleList(Level(width, dimension) for _ in range(levels - 1))
+        self.down = nn.ModuleList(Level(width, dimension, linear) for _ in range(levels))
+        self.up = nn.ModuleList(Level(width, dimension, linear) for _ in range(levels - 1))
 
     def forward(self, x: Tensor, masses: list[Tensor]) -> Tensor:
         """x (samples, width, *points of the finest) alike; masses: (samples, 1, *points) of every level."""

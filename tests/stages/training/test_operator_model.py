@@ -72,7 +72,7 @@ def test_fitted_tensors_take_the_shape_of_the_data(toys):
 
 def test_weights_that_do_not_fit_are_named_with_their_shapes(model):
     _, _, dataset = model
-    wider = dataset.assign_attrs(settings=json.dumps({"modes": 3, "width": 5}))
+    wider = dataset.assign_attrs(settings=json.dumps({**json.loads(dataset.attrs["settings"]), "width": 5}))
     with pytest.raises(
         InputError, match=r"'fno': 'first.weight' is \(4,2,3,3\), not \(5,2,3,3\); .*settings"
     ):
@@ -91,8 +91,18 @@ def test_what_is_no_model_is_refused(model):
         load_operators(data)
     with pytest.raises(InputError, match=r"family 'os.system', expected one of .*fno"):
         load_operators(dataset.assign_attrs(family="os.system"))
-    with pytest.raises(InputError, match=r"settings of the model are not those of 'fno'.*depth"):
+    with pytest.raises(
+        InputError, match=r"settings of the model are \['depth'\], those of 'fno' are .*'width'"
+    ):
         load_operators(dataset.assign_attrs(settings='{"depth": 3}'))
+
+
+def test_settings_that_an_earlier_version_did_not_have_are_not_guessed(model):
+    _, _, dataset = model
+    settings = json.loads(dataset.attrs["settings"])
+    del settings["padding"]
+    with pytest.raises(InputError, match=r"expected a model of this version, train it again"):
+        load_operators(dataset.assign_attrs(settings=json.dumps(settings)))
 
 
 def test_members_of_other_architectures_are_refused(toys):

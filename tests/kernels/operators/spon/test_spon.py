@@ -10,6 +10,7 @@ from kernels.operators.base import Batch, Signature
 from kernels.operators.families import build
 from kernels.operators.settings import SponSettings
 from kernels.operators.spon import Spon
+from kernels.operators.spon_process import Activation
 
 SMALL = SponSettings(width=8, rounds=2, levels=2)
 BOTH = pytest.mark.parametrize("processor", ["multigrid", "message_passing"])
@@ -35,6 +36,31 @@ def test_prescribed_values_are_exact_whatever_the_weights(dtype: torch.dtype):
     assert np.ptp(u[~fixed]) > 1e-3
     free = joined(some(), prescribed=None)
     assert np.ptp(predicted(operator().to(dtype), free.to(dtype))[fixed]) > 1e-3
+
+
+@pytest.mark.parametrize(("axis", "shape"), [(-1, (3, 5)), (1, (2, 5, 3, 4))])
+def test_half_of_the_channels_pass_an_activation_as_they_are(axis: int, shape: tuple[int, ...]):
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    bent = torch.nn.functional.gelu(x)
+    torch.testing.assert_close(Activation(linear=False, axis=axis)(x), bent)
+    found = Activation(linear=True, axis=axis)(x).movedim(axis, 0)
+    torch.testing.assert_close(found[:3], bent.movedim(axis, 0)[:3])
+    assert torch.equal(found[3:], x.movedim(axis, 0)[3:])
+
+
+@BOTH
+def test_without_bends_the_network_is_affine(processor: str):
+    """Weights on bent channels zero: what is left of every layer is linear, in all parts of the network."""
+    model = operator(replace(SMALL, processor=processor))
+    after = [each.last for each in model.rounds] + [model.first[2], model.last[2]]
+    levels = [one for each in model.rounds if each.cycle for one in [*each.cycle.down, *each.cycle.up]]
+    with torch.no_grad():
+        for layer in [*after, *(one.point for one in levels)]:
+            layer.weight[:, : SMALL.width // 2] = 0.0
+    batch = joined(some(), prescribed=None)
+    zero, one, three = (predicted(model, replace(batch, a=k * batch.a)) for k in (0.0, 1.0, 3.0))
+    np.testing.assert_allclose(three - zero, 3.0 * (one - zero), atol=1e-12)
+    assert np.ptp(one - zero) > 1e-3
 
 
 @BOTH
