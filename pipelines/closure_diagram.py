@@ -22,11 +22,12 @@ def closure(config: Closure, step: Step, provenance: Callable[[dict[str, str]], 
     scored = {**_closed(config, run, truth, models, "long"), **_closed(config, run, truth, models, SHORT)}
     asked = {f"models.{name}": key for name, (key, _) in models.items()}
     metrics = run("evaluate_closure", truth=truth, **asked, **scored)
+    shown = {name: key for name, key in scored.items() if name.startswith("long.")}
+    shown |= {f"acquired.{n}": runs[f"runs.{n}"] for n in range(1, config.active.rounds + 1)}
     if config.infer:
         label = config.candidate(config.infer).called(config.candidate(config.infer).all_seeds[0])
-        run("infer_parameters", observations=truth, model=models[label][0])
+        shown["estimates"] = run("infer_parameters", observations=truth, model=models[label][0])
     run.keys["provenance"] = provenance(dict(run.keys))
-    shown = {name: key for name, key in scored.items() if name.startswith("long.")}
     run("report_closure", truth=truth, metrics=metrics, provenance=run.keys["provenance"], **shown)
     return run.keys
 

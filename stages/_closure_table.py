@@ -44,6 +44,7 @@ METRICS: dict[str, tuple[str, str]] = {
     "survived_until": ("1", "time at which the first run died, or the end"),
     "asked_until": ("1", "end that the runs were asked for"),
     "runs_counted": ("1", "runs that late-time statistics are of: those with all frames of that time"),
+    "outside": ("1", "1 where the closure is asked outside of the parameters that it was trained at"),
     "order_dead": ("1", "order parameter at late times of runs that died, up to their death"),
     "u_rms_dead": ("1", "root-mean-square velocity of runs that died, up to their death"),
     "defects_dead": ("1", "defects per area of runs that died, up to their death"),

@@ -139,6 +139,8 @@ def forecasts(metrics: xr.Dataset, condition: str, chosen: str) -> str:
         text = ("≥ " if kept > 0.0 else "") + pair(
             time, _error(metrics, condition, closure, "decorrelation_time"), 1.0
         )
+        if not metrics.sizes["lead"]:
+            lines.append((_css(metrics, closure, chosen), [closure, text, *("–" for _ in head[2:])]))
         for k, lead in enumerate(metrics["lead"].values):
             values = metrics["vrmse"].sel(condition=condition, closure=closure).values[:, k]
             first = [closure, text] if k == 0 else ["", ""]
@@ -220,6 +222,9 @@ def verdict(metrics: xr.Dataset, condition: str, chosen: str, wanted: tuple[floa
         warn = warn or (closure == chosen and not good)
     if not told:
         return note("No long run was given: nothing is said about statistics.")
+    if score(metrics, condition, chosen, "outside") > 0.0:
+        told.append(f"{chosen} was not trained at parameters like these: it extrapolates.")
+        warn = True
     better = _better(metrics, chosen, baseline)
     body = " ".join([f"At {said(condition)}:", *told, better]).strip()
     return f"<p{' class=warn' if warn else ''}>{escape(body)}</p>".replace("class=warn", 'class="warn"')

@@ -15,6 +15,7 @@ from stages import _closure_statistics as statistics
 from stages._closure_runs import TRUTH, Condition, conditions_of, labels_of, rows_by_name
 from stages._closure_table import METRICS, POOLED, pooled, summary, table
 from stages.base import Stage, StageConfig, schema, variable
+from stages.closure_model import outside
 from stages.variables import MOMENTS
 
 __all__ = ["STAGE", "EvaluateClosureConfig", "summary", "table"]
@@ -45,6 +46,7 @@ class _Given:
     long: dict[str, xr.Dataset]
     short: dict[str, xr.Dataset]
     rules: dict[str, Callable[[], apriori.Rule]]
+    models: dict[str, xr.Dataset]
 
     @property
     def closures(self) -> list[str]:
@@ -66,7 +68,7 @@ def run(config: EvaluateClosureConfig, truth: xr.Dataset, **several: xr.Dataset)
     between seeds, whichever says more. Runs that died before `until` are left out of late-time statistics and
     counted in `survival`; what they had till then is in `*_dead`. Where no run is left, statistics are NaN.
     Condition "all": see `_closure_table.pooled`. A condition of which every kinetic run failed before `until`
-    has no scores, and says so in `undefined`.
+    has no scores, and says so in `undefined`. `outside` is 1 where a model was not trained at such numbers.
 
     vrmse (condition, closure, field, lead) and vorticity correlation (condition, closure, forecast_time);
     `nearly_constant` marks fields whose VRMSE means nothing. spectrum (condition, closure, wavenumber);
@@ -75,7 +77,13 @@ def run(config: EvaluateClosureConfig, truth: xr.Dataset, **several: xr.Dataset)
     Raises InputError where a test sample is missing, no condition has a whole kinetic run, times or grids do
     not meet, and where there are long runs, and none of the baseline.
     """
-    given = _Given(truth, labels_of(several, "long"), labels_of(several, "short"), _rules(config, several))
+    given = _Given(
+        truth,
+        labels_of(several, "long"),
+        labels_of(several, "short"),
+        _rules(config, several),
+        labels_of(several, "models"),
+    )
     if given.long and config.baseline not in given.long:
         raise InputError(
             f"similarity is relative to {config.baseline!r}, and the long runs are of {list(given.long)}: "
@@ -167,9 +175,22 @@ class _Made:
             ends = ", ".join(f"{one[0][-1] if len(one[0]) else 0.0:g}" for one in own.series)
             self.reasons[c] = f"no kinetic run reaches t = {self.until:g}, they end at {ends}"
             return
+        for closure in self.given.closures:
+            self.put(c, closure, {"outside": self._outside(closure, point)}, {})
         self._forecasts(c, point)
         self._apriori(c, point)
         self._statistics(c, point, first, own)
+
+    def _outside(self, closure: str, point: Condition) -> float:
+        """1 where the model was not trained there, or its runs say so; NaN where neither is given."""
+        given = self.given
+        if closure in given.models:
+            return float(outside(given.models[closure], point.alpha, point.zeta))
+        runs = next((one[closure] for one in (given.long, given.short) if closure in one), None)
+        if runs is None or "outside" not in runs:
+            return float("nan")
+        at = (runs["alpha"].values == point.alpha) & (runs["zeta"].values == point.zeta)
+        return float(runs["outside"].values[at].max()) if at.any() else float("nan")
 
     def _forecasts(self, c: int, point: Condition) -> None:
         for closure, runs in self.given.short.items():
@@ -321,7 +342,7 @@ def _shared_times(short: Mapping[str, xr.Dataset]) -> np.ndarray:
 
 STAGE = Stage(
     name="evaluate_closure",
-    version=1,
+    version=2,
     config=EvaluateClosureConfig,
     inputs={
         "truth": schema("sample_name", "alpha", "zeta", *MOMENTS, optional=("split",)),

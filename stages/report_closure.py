@@ -1,7 +1,7 @@
 """Stage `report_closure`: one self-contained HTML page: what a closure keeps of the kinetic runs, and at what
 cost."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import xarray as xr
@@ -21,6 +21,8 @@ from stages._report_closure_figures import (
 )
 from stages._report_closure_pictures import shown_runs, snapshots
 from stages._report_closure_plane import plane
+from stages._report_closure_runs import estimates as estimated
+from stages._report_closure_runs import extrapolated, trained, troubles
 from stages._report_closure_tables import (
     LONG_NOTE,
     a_priori,
@@ -36,7 +38,7 @@ from stages._report_figures import number
 from stages.base import Stage, StageConfig, schema
 from stages.report_operator import lineage
 from stages.report_page import folded, items, note, page, section
-from stages.variables import MOMENTS, TRAIN
+from stages.variables import MOMENTS
 
 UNTRAINED = ("bingham", "quadratic", "natural")
 """Closures without weights; what is not one of them is drawn as the learned one."""
@@ -81,6 +83,7 @@ def run(
     truth: xr.Dataset,
     metrics: xr.Dataset,
     provenance: xr.Dataset,
+    estimates: xr.Dataset | None = None,
     **several: xr.Dataset,
 ) -> xr.Dataset:
     """The page as bytes: uint8 `page(html_byte)`, UTF-8, without any reference to another file.
@@ -91,11 +94,13 @@ def run(
     lineage; literature. The numbers are those of `evaluate_closure`; nothing is computed here but fields.
 
     truth: moments of the kinetic runs; `long.<closure>`: the runs that were scored, for the pictures;
+    `acquired.<round>`: the moments that active learning added, for where training runs are and which failed;
+    estimates: of `infer_parameters`, from the runs of the truth;
     provenance: stage(step), key(step), seconds(step), and attributes that are listed as they are.
 
     Raises InputError where a closure, condition or sample that is to be drawn is not there.
     """
-    long = labels_of(several, "long")
+    long, every = labels_of(several, "long"), [truth, *labels_of(several, "acquired").values()]
     closure = _closure(config, metrics)
     condition = _known("condition", config.condition, conditions_of(metrics))
     samples = metrics["sample_name"].values[metrics["sample_condition"].values == condition]
@@ -119,7 +124,7 @@ def run(
                 _long(metrics, condition, closure)),
         section("The runs, moving", moving),
         section("The runs, still", snapshots(runs, times, late, sample)),
-        section("Over the plane of activity and alignment", plane(metrics, closure, _trained(truth)),
+        section("Over the plane of activity and alignment", plane(metrics, closure, trained(every)),
                 *others,
                 every_condition(metrics, closure)),
         section("Statistics", time_series(metrics, condition, colours),
@@ -129,8 +134,9 @@ def run(
         section("Short forecasts", forecasts(metrics, condition, closure),
                 side_by_side(decorrelation(metrics, condition, colours))),
         section("Stability and cost", stability(metrics, condition, closure)),
+        section("Parameters from the runs", estimated(estimates, truth)),
         section("Other conditions", *(_other(metrics, name, closure, colours) for name in rest)),
-        section("Limits of validity", items(_limits(metrics, truth))),
+        section("Limits of validity", items(_limits(metrics, every))),
         section("Timings and lineage", lineage(provenance)),
         section("Literature", items(LITERATURE)),
     ]  # fmt: skip
@@ -157,14 +163,6 @@ def _closure(config: ReportClosureConfig, metrics: xr.Dataset) -> str:
     learned = [name for name in names if name not in (*UNTRAINED, baseline)]
     first = [*learned, *(name for name in names if name == baseline), *names]
     return _known("closure", config.closure, list(dict.fromkeys(first)))
-
-
-def _trained(truth: xr.Dataset) -> list[tuple[float, float]]:
-    """Points of the runs that trained, where the truth holds them too."""
-    if "split" not in truth or "alpha" not in truth:
-        return []
-    rows = np.flatnonzero(truth["split"].values == TRAIN)
-    return sorted({(float(truth["alpha"].values[i]), float(truth["zeta"].values[i])) for i in rows})
 
 
 def _times(times: np.ndarray, late: float) -> tuple[float, ...]:
@@ -197,7 +195,7 @@ def _lead(metrics: xr.Dataset, truth: xr.Dataset, condition: str) -> str:
     return "; ".join(facts) + "."
 
 
-def _limits(metrics: xr.Dataset, truth: xr.Dataset) -> list[str]:
+def _limits(metrics: xr.Dataset, runs: Sequence[xr.Dataset]) -> list[str]:
     seeds = [int((metrics["sample_condition"].values == name).sum()) for name in conditions_of(metrics)]
     few, most = min(seeds), max(seeds)
     count = f"{few} seed{'s' if few > 1 else ''}" if few == most else f"{few} to {most} seeds"
@@ -221,15 +219,12 @@ def _limits(metrics: xr.Dataset, truth: xr.Dataset) -> list[str]:
             "have moments that no density has: their grid does not resolve the cores of defects, so part of "
             "every error is that of the grid. Simulate with more points."
         )
-    if "warning" in truth:
-        told = dict.fromkeys(str(text) for text in truth["warning"].values if str(text))
-        said += [f"Of the kinetic runs: {text}" for text in told]
-    return said
+    return [*said, *extrapolated(metrics), *troubles(runs)]
 
 
 STAGE = Stage(
     name="report_closure",
-    version=1,
+    version=2,
     config=ReportClosureConfig,
     inputs={
         "truth": schema("sample_name", *MOMENTS),
@@ -238,9 +233,11 @@ STAGE = Stage(
         "long": schema(
             "sample_name", "concentration", "D_xx", "D_xy", "u_x", "u_y", optional=("survived_until",)
         ),
+        "acquired": schema("sample_name", "split", "alpha", "zeta"),
+        "estimates": schema("sample_name", "estimate", "status"),
     },
     output=schema(),
     run=run,
-    optional=("long",),
-    several=("long",),
+    optional=("long", "acquired", "estimates"),
+    several=("long", "acquired"),
 )

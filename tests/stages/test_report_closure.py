@@ -15,9 +15,12 @@ from stages._report_closure_animation import animation
 from stages._report_closure_figures import Curve, chart
 from stages._report_closure_pictures import coloured, director, refined, shown_runs
 from stages._report_closure_tables import score
+from stages.base import variable
+from stages.closure_model import untrained
 from stages.evaluate_closure import STAGE as EVALUATE
 from stages.evaluate_closure import EvaluateClosureConfig
 from stages.report_closure import STAGE, ReportClosureConfig
+from stages.variables import FAILED, OK
 from tests.stages.closure_sets import closed, dies, forecast, moments
 
 SMALL = ReportClosureConfig(frames=6, title="Closures & <more>")
@@ -183,3 +186,76 @@ def test_a_chart_of_nothing_is_nothing_and_a_flat_line_has_a_frame():
     flat = Curve("flat", np.arange(3.0), np.full(3, 2.0), "#000", np.full(3, 0.1))
     assert "flat" in chart([flat, nothing], "x", "y")
     assert "nan" not in chart([flat], "x", "y", logarithmic=(True, True))
+
+
+def _said(result) -> str:
+    return " ".join(text_of(result)[1].text)
+
+
+def test_runs_that_active_learning_added_are_on_the_plane_and_those_that_failed_are_told(inputs):
+    added = moments(((-2.0, 0.7), (-4.0, 3.0)), (), frames=3, n=12)
+    told = np.array(["", "the solution grew out of bounds"], dtype=object)
+    added = added.assign(status=variable("status", [OK, FAILED]), reason=variable("reason", told))
+    text, reader = text_of(STAGE(SMALL, **inputs, **{"acquired.1": added}))
+    assert text.count('stroke="#5d6b79"') == 2 * 3  # the failed one trained nothing
+    name = str(added["sample_name"].values[1])
+    assert f"Kinetic run {name} (train) failed: the solution grew out of bounds" in " ".join(reader.text)
+
+
+def test_a_closure_asked_outside_of_what_it_was_trained_at_is_told(inputs):
+    trained = untrained("bingham").assign_attrs(trained='{"alpha": [-2.0, -1.0], "zeta": [1.0, 2.0]}')
+    sets = {name: one for name, one in inputs.items() if name.startswith("long.")}
+    scores = EVALUATE(EvaluateClosureConfig(bins=6), truth=inputs["truth"], **sets, **{"models.net": trained})
+    assert score(scores, "alpha=-3, zeta=1", "net", "outside") == 1.0
+    assert score(scores, "alpha=-1, zeta=2", "net", "outside") == 0.0
+    assert np.isnan(score(scores, "alpha=-3, zeta=1", "natural", "outside"))
+    said = _said(STAGE(SMALL, **{**inputs, "metrics": scores}))
+    assert "net was not trained at parameters like these: it extrapolates." in said
+    assert "α = −3, ζ = 1 is outside of the parameters that these were trained at" in said
+    assert "α = −1, ζ = 2 is outside" not in said
+
+
+def test_runs_of_the_coarse_model_say_too_that_they_are_outside(inputs):
+    sets = {name: one for name, one in inputs.items() if name.startswith("long.")}
+    there = (sets["long.net"]["alpha"].values == -3.0).astype(np.int8)
+    sets["long.net"] = sets["long.net"].assign(outside=variable("outside", there))
+    scores = EVALUATE(EvaluateClosureConfig(bins=6), truth=inputs["truth"], **sets)
+    assert score(scores, "alpha=-3, zeta=1", "net", "outside") == 1.0
+    assert score(scores, "alpha=-1, zeta=2", "net", "outside") == 0.0
+
+
+def test_estimated_parameters_are_shown_with_their_intervals_and_reasons(inputs):
+    names = inputs["truth"]["sample_name"].values[1:3]
+    gap = np.full(2, np.nan)
+    found = xr.Dataset(
+        {
+            "sample_name": variable("sample_name", names), "alpha": variable("alpha", [-3.0, -3.0]),
+            "zeta": variable("zeta", [1.0, 1.0]),
+            "estimate": variable("estimate", np.stack([[-3.06, 0.99], gap])),
+            "interval_low": variable("interval_low", np.stack([[-3.2, 0.9], gap])),
+            "interval_high": variable("interval_high", np.stack([[-2.9, 1.1], gap])),
+            "reduced_square": variable("reduced_square", [1.21, np.nan]),
+            "converged": variable("converged", [1, 0]), "outside": variable("outside", [1, 0]),
+            "status": variable("status", [OK, FAILED]),
+            "reason": variable("reason", np.array(["", "alpha does not act"], dtype=object)),
+        },
+        coords={"estimated": ["alpha", "zeta"]}, attrs={"level": 0.95},
+    )  # fmt: skip
+    text, reader = text_of(STAGE(SMALL, **inputs, estimates=found))
+    assert "Parameters from the runs" in " ".join(reader.text)
+    row = re.search(rf"<tr class=\"\"><td>{names[0]}</td>.*?</tr>", text)[0]
+    cells = re.findall(r"<td[^>]*>([^<]*)</td>", row)
+    assert cells[1:10] == ["test", "−3", "−3.06", "−3.2 to −2.9", "2", "1", "0.99", "0.9 to 1.1", "−1"]
+    assert cells[10:] == ["1.2", "outside of what the closure was trained at"]
+    assert re.search(rf"<tr class=\"off\"><td>{names[1]}</td>.*alpha does not act</td></tr>", text)
+    assert "Parameters from the runs" not in _said(STAGE(SMALL, **inputs))
+
+
+def test_decorrelation_is_shown_also_where_no_lead_is_a_frame(inputs):
+    sets = {name: one for name, one in inputs.items() if name.startswith("long.")}
+    short = forecast(inputs["truth"], (10.0,), 6.0, 0.2)
+    config = EvaluateClosureConfig(bins=6, leads=(0.3,))
+    scores = EVALUATE(config, truth=inputs["truth"], **sets, **{"short.bingham": short})
+    text, _ = text_of(STAGE(SMALL, **{**inputs, "metrics": scores}))
+    table = text[text.index("Short forecasts") :]
+    assert re.search(r"<td>bingham</td><td[^>]*>[^<–]*\d[^<]*</td><td[^>]*>–</td>", table)
