@@ -4,9 +4,11 @@ import torch
 
 from kernels.closures.base import Closure
 from kernels.closures.coarse import STEPPERS, Coarse
-from kernels.closures.families import build
+from kernels.closures.families import build, names
 from kernels.closures.physics import Physics
 from kernels.closures.quadratic import Quadratic
+from tests.kernels.closures.neural.learned import ALL as LEARNED
+from tests.kernels.closures.neural.learned import drawn
 
 LENGTH = 10.0
 
@@ -57,30 +59,35 @@ def tensors(*numbers):
     return [torch.tensor(n, dtype=torch.float64).reshape(-1, 1, 1) for n in numbers]
 
 
-def growth(name, cases, step, stepper):
+def growth(closure, cases, step, stepper):
     """Rates of a wave of small z_2 along x, transverse (imaginary), then longitudinal (real), and exact."""
     n, k = 16, 2.0 * np.pi / LENGTH
     wave = 1e-6 * np.cos(2.0 * np.pi * np.arange(n) / n)[:, None] * np.ones(n)
     z2 = torch.from_numpy(np.concatenate([[1j * wave] * len(cases), [wave + 0j] * len(cases)]))
     numbers = np.array([*cases, *cases]).T
     alpha, beta, zeta = tensors(*numbers)
-    model = Coarse(build(name), n, LENGTH, step, stepper)
+    model = Coarse(closure, n, LENGTH, step, stepper)
     run = model.run(torch.ones(z2.shape, dtype=torch.float64), z2, Physics(alpha, zeta, beta), [0.1, 0.3])
     size = run.z2.abs().amax(dim=(2, 3))
     a, b, z = numbers
+    across = (-a + z * b / 2.0) / (4.0 + b / 2.0)
+    if isinstance(closure, Quadratic):  # S:A of second order where it should be c A / 4: see there
+        across, z = (z * b - a) / 2.0, 2.0 * z
     along = z - 4.0 * 0.05 - 0.05 * k**2
-    along[: len(cases)] += ((-a + z * b / 2.0) / (4.0 + b / 2.0))[: len(cases)]
+    along[: len(cases)] += across[: len(cases)]
     return ((size[:, 1] / size[:, 0]).log() / 0.2).numpy(), along
 
 
-@pytest.mark.parametrize("name", ["bingham", "natural", "local", "strain"])
+@pytest.mark.parametrize("name", [name for name in names() if name != "paper"])
 def test_growth_about_isotropy(name):
-    found, exact = growth(name, CASES, 0.02, "etdrk4")
+    """In ten cases, whatever weights a realizable closure has; the paper's network has rates of its own."""
+    closure = drawn(name) if name in LEARNED else build(name)
+    found, exact = growth(closure, CASES, 0.01 if name == "quadratic" else 0.02, "etdrk4")
     np.testing.assert_allclose(found, exact, atol=1e-4)
 
 
 def test_growth_about_isotropy_by_backward_differences():
-    found, exact = growth("bingham", CASES[:3], 0.002, "sbdf2")
+    found, exact = growth(build("bingham"), CASES[:3], 0.002, "sbdf2")
     np.testing.assert_allclose(found, exact, atol=1e-4)
     np.testing.assert_allclose(exact[:3], KNOWN, atol=1e-6)
 
