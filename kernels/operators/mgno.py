@@ -152,6 +152,7 @@ class Mgno(Operator):
                 f"mgno was given inputs on the axes {signature.axes} and outputs on {signature.out_axes}, "
                 "expected 1, 2 or 3 axes, and outputs on these, maybe more: choose deeponet or multionet"
             )
+        _check(settings)
         inputs = signature.inputs + signature.parameters
         extra = [
             len(axis)
@@ -169,7 +170,13 @@ class Mgno(Operator):
             )
         for _ in range(settings.halvings):
             self._base = tuple(map(_halved, self._base))
-        levels = _levels(settings.levels, tuple(map(len, self._base)))
+        base = tuple(map(len, self._base))
+        if settings.halvings and min(base) < _SMALLEST:
+            raise InputError(
+                f"mgno was asked for {settings.halvings} halvings of a grid of {signature.shape} points, "
+                f"which leave {base}; expected {_SMALLEST} points an axis: take fewer halvings"
+            )
+        levels = _levels(settings.levels, base)
         self.settings = replace(
             settings, padding=settings.padding or _PADDING[signature.boundary], levels=levels
         )
@@ -228,6 +235,16 @@ class Mgno(Operator):
         for axis, name in zip(grid, s.axes, strict=True):
             source[s.out_axes.index(name)] = axis
         return interpolate(u, tuple(source), batch.out_grid, "cubic", self.signature.out_around)
+
+
+def _check(settings: MgnoSettings) -> None:
+    """Raise InputError naming the numbers that no network can have."""
+    least = {"channels": 1, "layers": 1, "pre": 1, "coarsest": 1, "post": 0, "halvings": 0}
+    wrong = {name: low for name, low in least.items() if getattr(settings, name) < low}
+    if wrong:
+        asked = ", ".join(f"{name} {getattr(settings, name)}" for name in wrong)
+        wanted = ", ".join(f"{name} from {low} on" for name, low in wrong.items())
+        raise InputError(f"mgno was asked for {asked}, expected {wanted}: correct its settings")
 
 
 def _levels(asked: int | None, shape: tuple[int, ...]) -> int:

@@ -198,6 +198,30 @@ def test_more_levels_than_the_grid_has_are_refused():
         _built(_signature(), MgnoSettings(levels=6))
 
 
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        (
+            {"channels": -3, "layers": 0},
+            "asked for channels -3, layers 0, expected channels from 1 on, layers",
+        ),
+        ({"pre": 0}, "asked for pre 0, expected pre from 1 on: correct its settings"),
+        (
+            {"coarsest": 0, "post": -1},
+            "asked for coarsest 0, post -1, expected coarsest from 1 on, post from 0",
+        ),
+        ({"halvings": -1}, "asked for halvings -1, expected halvings from 0 on"),
+        (
+            {"halvings": 5},
+            r"asked for 5 halvings of a grid of \(16, 16\) points, which leave \(0, 0\); expected 2",
+        ),
+    ],
+)
+def test_numbers_that_no_network_can_have_are_refused(asked, message):
+    with pytest.raises(InputError, match=message):
+        _built(_signature(), MgnoSettings(**asked))
+
+
 def test_outputs_on_other_axes_are_refused():
     signature = Signature("grid", 1, 1, axes=("y",), out_axes=("x",), grid=(_axis(9),), out_grid=(_axis(5),))
     with pytest.raises(InputError, match=r"inputs on the axes \('y',\) and outputs on \('x',\)"):
