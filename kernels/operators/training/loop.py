@@ -99,7 +99,8 @@ def train(
 
     After it the operator has the weights that `options.keep` says. After a loss that was not finite these are
     the ones before that step, or, where their validation error is not finite either, those of the last epoch
-    where it was. A checkpoint of another folder or of other options is not gone on from.
+    where it was; in the first epoch, those that training began with. A checkpoint of another folder or of
+    other options is not gone on from.
     On one CPU thread count a run that was killed anywhere ends with the same bits. Handlers of signals,
     seeds, thread counts and environment are as they were, in the end.
     """
@@ -129,7 +130,7 @@ class _Module(pl.LightningModule):
         self.state = State()
         self._optimizer_state: dict[str, Any] | None = None
         self._best: dict[str, Tensor] | None = None
-        self._good: dict[str, Tensor] | None = None
+        self._good: dict[str, Tensor] | None = copied(operator)
         self.outcome = Outcome(self.state)
         self._call: list[Callable[[Batch], Tensor]] = [operator]
         self._saved = self._begun = time.monotonic()

@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from kernels.errors import InputError
+from kernels.operators import families
+from kernels.operators.settings import FnoSettings
 from kernels.operators.training import checkpoints, loop
 from stages.operator_data import Samples
 from stages.operator_model import Predictor, load_operators, state_of
@@ -83,6 +85,17 @@ def test_ruined_weights_give_way_to_those_of_the_last_good_epoch(toys, monkeypat
         Samples(inputs(toys)["data"], np.arange(18, 24), found).read(range(6))
     )
     assert np.isfinite(predicted).all()
+
+
+def test_weights_that_are_ruined_in_the_first_epoch_give_way_to_those_of_the_start(toys, monkeypatch):
+    signature = Samples(inputs(toys)["data"], np.arange(3)).signature
+    start = state_of(families.build("fno", signature, FnoSettings(**SMALL["settings"]), 0))
+    poison(monkeypatch, toys, 2, "weights")
+    found = STAGE(config(on_nan="keep"), **inputs(toys))
+    assert "epoch 1, batch 3" in found.attrs["stopped"]
+    kept = state_of(load_operators(found)[0])
+    assert kept.keys() == start.keys()
+    assert all(torch.equal(kept[name], start[name]) for name in start)
 
 
 def interrupted(toys, folder, **change) -> None:
