@@ -13,6 +13,9 @@ from stages._report_figures import number
 from stages._report_operator_tables import pair, rows_table
 from stages.report_page import note
 
+_UNRESOLVED = 0.1
+"""Part of the points of the truth without a density from which a verdict says little."""
+
 Cells = list[tuple[str, Sequence[str]]]
 
 
@@ -224,6 +227,13 @@ def verdict(metrics: xr.Dataset, condition: str, chosen: str, wanted: tuple[floa
         return note("No long run was given: nothing is said about statistics.")
     if score(metrics, condition, chosen, "outside") > 0.0:
         told.append(f"{chosen} was not trained at parameters like these: it extrapolates.")
+        warn = True
+    lost = score(metrics, condition, TRUTH, "apriori_violations")
+    if lost > _UNRESOLVED:
+        told.append(
+            f"The kinetic runs are not resolved here: {number(100.0 * lost, 2)} % of their points have "
+            "moments that no density has, so this says little; simulate with more points."
+        )
         warn = True
     better = _better(metrics, chosen, baseline)
     body = " ".join([f"At {said(condition)}:", *told, better]).strip()

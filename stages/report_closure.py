@@ -31,6 +31,7 @@ from stages._report_closure_tables import (
     forecasts,
     long_time,
     rows_of,
+    score,
     stability,
     verdict,
 )
@@ -183,9 +184,10 @@ def _other(metrics: xr.Dataset, condition: str, closure: str, colours: Mapping[s
 
 
 def _lead(metrics: xr.Dataset, truth: xr.Dataset, condition: str) -> str:
-    points = len(conditions_of(metrics))
+    scored = conditions_of(metrics)
+    runs, points = int(np.isin(metrics["sample_condition"].values, scored).sum()), len(scored)
     facts = [
-        f"{metrics.sizes['sample']} kinetic test runs at {points} condition{'s' if points > 1 else ''}",
+        f"{runs} kinetic test runs at {points} condition{'s' if points > 1 else ''}",
         f"{truth.sizes['x']} × {truth.sizes['y']} points, side {truth.attrs['length']:g}",
         f"late times t = {metrics.attrs['late']:g} to {metrics.attrs['until']:g}",
         f"baseline {metrics.attrs['baseline']}",
@@ -195,8 +197,14 @@ def _lead(metrics: xr.Dataset, truth: xr.Dataset, condition: str) -> str:
     return "; ".join(facts) + "."
 
 
+def _counted(metrics: xr.Dataset, condition: str) -> int:
+    """Kinetic runs that the late-time statistics of a condition are of."""
+    known = score(metrics, condition, TRUTH, "runs_counted")
+    return int(known) if np.isfinite(known) else int((metrics["sample_condition"].values == condition).sum())
+
+
 def _limits(metrics: xr.Dataset, runs: Sequence[xr.Dataset]) -> list[str]:
-    seeds = [int((metrics["sample_condition"].values == name).sum()) for name in conditions_of(metrics)]
+    seeds = [_counted(metrics, name) for name in conditions_of(metrics)]
     few, most = min(seeds), max(seeds)
     count = f"{few} seed{'s' if few > 1 else ''}" if few == most else f"{few} to {most} seeds"
     said = [

@@ -259,3 +259,17 @@ def test_decorrelation_is_shown_also_where_no_lead_is_a_frame(inputs):
     text, _ = text_of(STAGE(SMALL, **{**inputs, "metrics": scores}))
     table = text[text.index("Short forecasts") :]
     assert re.search(r"<td>bingham</td><td[^>]*>[^<–]*\d[^<]*</td><td[^>]*>–</td>", table)
+
+
+def test_seeds_are_those_that_count_and_an_unresolved_truth_is_no_judge(inputs):
+    said = _said(STAGE(SMALL, **inputs))
+    assert "4 kinetic test runs at 2 conditions" in said
+    assert "Statistics are of 2 seeds a condition" in said
+    assert "not resolved here" not in said
+    scores = inputs["metrics"].copy(deep=True)
+    at = {"condition": "alpha=-1, zeta=2", "closure": "kinetic"}
+    scores["score"].loc[{**at, "metric": "runs_counted"}] = 1.0
+    scores["score"].loc[{**at, "condition": "alpha=-3, zeta=1", "metric": "apriori_violations"}] = 0.5
+    said = _said(STAGE(SMALL, **{**inputs, "metrics": scores}))
+    assert "Statistics are of 1 to 2 seeds a condition" in said
+    assert "The kinetic runs are not resolved here: 50 % of their points have moments" in said
