@@ -101,9 +101,15 @@ def _opened(project: Path, database: str | None, store: str | None, key: str) ->
 
 
 def prepare_worker() -> None:
-    """Few threads in a worker: one for BLAS and numba, four for storage."""
+    """Few threads in a worker: one for BLAS and numba, four for storage.
+
+    Arrays that a part reads lazily are computed in the worker itself: left to itself Dask sends what a task
+    computes to its own scheduler, and fields of tens of MB through it.
+    """
+    import dask
     import zarr
     from threadpoolctl import threadpool_limits
 
+    dask.config.set({"scheduler": "threads", "num_workers": 4})
     zarr.config.set({"async.concurrency": 4, "threading.max_workers": 4})
     threadpool_limits(1)

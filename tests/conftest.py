@@ -11,6 +11,8 @@ import itertools  # noqa: E402
 from collections.abc import Callable, Iterator  # noqa: E402
 from pathlib import Path  # noqa: E402
 
+# its plugin imports it at the end of a session, where threads that still compile break it
+import hypothesis  # noqa: E402, F401
 import pytest  # noqa: E402
 
 

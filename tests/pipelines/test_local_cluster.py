@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from pipelines import local_cluster
+from pipelines.cluster import Cluster
 from pipelines.settings import settings
 from pipelines.studies.workers import Workers
 
@@ -123,3 +124,16 @@ def test_a_worker_that_does_not_end_when_told_is_killed(tmp_path, monkeypatch):
     monkeypatch.setattr(nanny, "close", never)
     made.close()
     assert psutil.wait_procs([worker], timeout=30)[1] == []
+
+
+def test_a_worker_computes_lazy_arrays_itself():
+    def where():
+        from dask.base import get_scheduler
+
+        return get_scheduler().__module__
+
+    cluster = Cluster(1, None, copies=True)
+    try:
+        assert cluster.client().submit(where, pure=False).result(timeout=60) == "dask.threaded"
+    finally:
+        cluster.close()
