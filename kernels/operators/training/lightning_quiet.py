@@ -13,6 +13,7 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.plugins.environments import LightningEnvironment
 
+from kernels.errors import InputError
 from kernels.operators.training.options import Options
 from kernels.torch_threads import torch_threads
 
@@ -21,7 +22,15 @@ _LOGGERS = ("lightning", "lightning.pytorch", "lightning.fabric", "lightning.pyt
 
 @contextmanager
 def quiet_trainer(options: Options, epochs: int) -> Iterator[pl.Trainer]:
-    """A trainer for `epochs` epochs of one process; no logs, bars, files or handlers of signals."""
+    """A trainer for `epochs` epochs of one process; no logs, bars, files or handlers of signals.
+
+    Raises InputError where a GPU is asked for and there is none.
+    """
+    if options.accelerator == "gpu" and not (torch.cuda.is_available() or torch.backends.mps.is_available()):
+        raise InputError(
+            f"accelerator is 'gpu', and torch {torch.__version__} sees none on this machine: set accelerator = "
+            '"auto" or "cpu", or install a torch that is built for it'
+        )
     with ExitStack() as stack:
         for guard in (torch_threads(options.threads), _random(), _environment(), _silence(), _signals()):
             stack.enter_context(guard)

@@ -125,6 +125,15 @@ def test_a_loss_that_is_not_finite_names_the_batch_and_keeps_the_weights(toys, t
         assert torch.equal(values, kept[name])
 
 
+def test_a_gpu_that_is_not_there_is_said(toys, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(
+        InputError, match=r"accelerator is 'gpu', and torch .* sees none on this machine: set"
+    ):
+        STAGE(config(accelerator="gpu"), **inputs(toys))
+
+
 def test_a_fitted_family_is_fitted(toys):
     given = inputs(toys)
     model = STAGE(TrainOperatorConfig(model="mean"), **given)
