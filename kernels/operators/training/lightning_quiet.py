@@ -28,7 +28,7 @@ def quiet_trainer(options: Options, epochs: int) -> Iterator[pl.Trainer]:
     """
     if options.accelerator == "gpu" and not (torch.cuda.is_available() or torch.backends.mps.is_available()):
         raise InputError(
-            f"accelerator is 'gpu', and torch {torch.__version__} sees none on this machine: set accelerator = "
+            f"accelerator is 'gpu', and torch {torch.__version__} sees none on this machine: set it to "
             '"auto" or "cpu", or install a torch that is built for it'
         )
     with ExitStack() as stack:
