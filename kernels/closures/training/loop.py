@@ -65,8 +65,8 @@ def train(
     """Train in place by AdamW (Loshchilov and Hutter 2019), from the checkpoint in the scratch, if any.
 
     After it the closure has the weights that `options.keep` says. A loss or gradient that is not finite ends
-    the training: `stopped` says in which batch, and the weights are the best of the epochs before it, or the
-    ones before that step where no epoch was done. A checkpoint of other options, tensors or purpose is not
+    the training, and so do weights that a step has ruined: `stopped` says in which batch, and the weights are
+    the best of the epochs before it, or those of the start where no epoch was sound. A checkpoint of other options, tensors or purpose is not
     gone on from; on one number of threads a run that was killed anywhere ends with the same bits.
     """
     try:
@@ -87,7 +87,7 @@ class _Run:
         self.optimizer = torch.optim.AdamW(
             self.parameters, lr=options.learning_rate, weight_decay=options.weight_decay
         )
-        self.best: dict[str, Tensor] | None = None
+        self.best: dict[str, Tensor] = copied(closure)
         shapes = {name: list(one.shape) for name, one in tensors_of(closure).items()}
         folder = None if scratch is None else scratch.name
         self.bound = json.dumps([folder, purpose, asdict(options), shapes], sort_keys=True)
@@ -108,7 +108,7 @@ class _Run:
             if state.stopped:
                 break
             self._end(time.monotonic() - begun)
-        if self.best is not None and (self.options.keep == "best" or state.diverged):
+        if self.options.keep == "best" or state.diverged:
             put_back(self.closure, self.best)
         return state
 
@@ -134,6 +134,8 @@ class _Run:
         if not bool(torch.isfinite(norm)):
             return self._diverged("gradient", rate)
         self.optimizer.step()
+        if not all(bool(torch.isfinite(one).all()) for one in self.parameters):
+            return self._diverged("weights", rate)
         state.total += value
         state.step += 1
         if self.report is not None:
@@ -145,7 +147,7 @@ class _Run:
         state = self.state
         state.diverged = True
         state.stopped = (
-            f"the {what} is not finite in epoch {state.epoch + 1}, batch {state.step + 1} "
+            f"the {what} {'are' if what == 'weights' else 'is'} not finite in epoch {state.epoch + 1}, batch {state.step + 1} "
             f"({self.problem.about(state.epoch, state.step)}), at the learning rate {rate:.3g}: lower "
             "`learning_rate` or look at those runs"
         )

@@ -210,6 +210,27 @@ def test_a_loss_that_is_not_finite_names_the_runs_and_keeps_the_best_weights():
     assert float(nmse(closure, runs).mean()) == pytest.approx(state.validation_error[0], rel=1e-9)
 
 
+@pytest.mark.parametrize("rate", [1e200, 1e308, float("inf")])
+@pytest.mark.parametrize("steps", [1, 3])
+def test_weights_that_the_first_steps_ruin_give_way_to_those_of_the_start(rate, steps):
+    runs = planted()
+    options = replace(QUICK, epochs=1, steps=steps, learning_rate=rate, schedule="constant")
+    closure = build("strain")
+    calibrated(closure, runs)
+    before = tensors_of(build("strain"))
+    state = train(closure, Apriori(closure, runs, runs, options), options)
+    after = {name: one for name, one in tensors_of(closure).items() if name.startswith("network.")}
+    assert (
+        state.diverged
+        or state.best == float("inf")
+        or all(torch.isfinite(one).all() for one in after.values())
+    )
+    if state.diverged:
+        assert "not finite in epoch 1" in state.stopped
+        assert all(torch.equal(one, before[name]) for name, one in after.items())
+    assert bool(torch.isfinite(nmse(closure, runs)).all())
+
+
 def test_training_ends_early_without_progress():
     runs = planted()
     options = replace(QUICK, epochs=20, steps=1, learning_rate=5.0, schedule="constant", patience=2)
