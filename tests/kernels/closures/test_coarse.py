@@ -119,11 +119,15 @@ def test_a_quarter_turn_of_the_box_commutes_with_steps(name):
     torch.testing.assert_close(other.z2, -turned(one.z2), rtol=0, atol=1e-13)
 
 
-def test_nothing_leaves_the_moments_of_a_density():
-    c, z2 = waves(32, 0.2, (0, 1, 2), alike=False)
+@pytest.mark.parametrize(
+    ("name", "points"), [("bingham", 32), ("natural", 32), ("local", 32), ("strain", 48), ("gradient", 32)]
+)
+def test_nothing_leaves_the_moments_of_a_density(name, points):
+    closure = drawn(name, 0.3) if name in LEARNED else build(name)
+    c, z2 = waves(points, 0.2, (0, 1, 2), alike=False)
     alpha, zeta = tensors([-1.0, -3.0, -5.0], [1.0, 1.0, 0.5])
-    physics = Physics(alpha, zeta, translational=0.1)  # 32 points resolve the cores of defects
-    run = Coarse(build("bingham"), 32, LENGTH, 0.01).run(c, z2, physics, [1.0, 3.0, 5.0])
+    physics = Physics(alpha, zeta, translational=0.1)  # the grid resolves the cores of defects
+    run = Coarse(closure, points, LENGTH, 0.01).run(c, z2, physics, [1.0, 3.0, 5.0])
     assert not run.violations.any()
     assert float(run.power_residual.max()) < 1e-12
     assert float((run.z2.abs() / run.c).max()) > 0.9
