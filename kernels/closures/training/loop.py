@@ -66,8 +66,9 @@ def train(
 
     After it the closure has the weights that `options.keep` says. A loss or gradient that is not finite ends
     the training, and so do weights that a step has ruined: `stopped` says in which batch, and the weights are
-    the best of the epochs before it, or those of the start where no epoch was sound. A checkpoint of other options, tensors or purpose is not
-    gone on from; on one number of threads a run that was killed anywhere ends with the same bits.
+    the best of the epochs before it, or those of the start where no epoch was sound. A checkpoint of other
+    options, tensors or purpose is not gone on from; on one number of threads a run that was killed anywhere
+    ends with the same bits.
     """
     try:
         with torch_threads(options.threads):
@@ -146,8 +147,9 @@ class _Run:
     def _diverged(self, what: str, rate: float) -> None:
         state = self.state
         state.diverged = True
+        where = f"epoch {state.epoch + 1}, batch {state.step + 1}"
         state.stopped = (
-            f"the {what} {'are' if what == 'weights' else 'is'} not finite in epoch {state.epoch + 1}, batch {state.step + 1} "
+            f"the {what} {'are' if what == 'weights' else 'is'} not finite in {where} "
             f"({self.problem.about(state.epoch, state.step)}), at the learning rate {rate:.3g}: lower "
             "`learning_rate` or look at those runs"
         )

@@ -220,11 +220,7 @@ def test_weights_that_the_first_steps_ruin_give_way_to_those_of_the_start(rate, 
     before = tensors_of(build("strain"))
     state = train(closure, Apriori(closure, runs, runs, options), options)
     after = {name: one for name, one in tensors_of(closure).items() if name.startswith("network.")}
-    assert (
-        state.diverged
-        or state.best == float("inf")
-        or all(torch.isfinite(one).all() for one in after.values())
-    )
+    assert state.diverged or state.best < float("inf")
     if state.diverged:
         assert "not finite in epoch 1" in state.stopped
         assert all(torch.equal(one, before[name]) for name, one in after.items())
