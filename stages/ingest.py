@@ -13,8 +13,9 @@ from kernels.errors import InputError
 from kernels.mesh.cell_types import dimensions
 from stages.base import Stage, StageConfig, by_role, schema, variable
 from stages.ingest_mesh import LARGEST, Mesh, MeshRules, canonical_mesh
+from stages.operator_data import check_marked
 from stages.ragged import offsets, sample_names
-from stages.variables import FIELD, OK, PARAMETER, SCALAR, TEST, TRAIN, VARIABLES
+from stages.variables import FIELD, INPUT, OK, PARAMETER, SCALAR, TEST, TRAIN, VARIABLES
 
 _METRES = {"m": 1.0, "cm": 1e-2, "mm": 1e-3, "um": 1e-6, "km": 1e3, "in": 0.0254, "ft": 0.3048}
 _RAW = ("x", "cell_type", "cell_size", "cell_node", "cell_entry_count")
@@ -47,6 +48,8 @@ class IngestConfig(StageConfig):
     of no cell are refused or dropped. quadratic: higher-order cells are refused, or reduced to their
     corners, which loses their mid-side nodes and the field values there. planar: triangle meshes with
     constant z in all samples become plane. length_units: of the coordinates in the files; they become metres.
+    For operators, inputs: fields (or vectors) that go in, all others come out; dirichlet: nodal field that is
+    not zero at the nodes where outputs are prescribed, as zero or, prescribes: input -> output, by an input.
     """
 
     fields: tuple[str, ...] | None = None
@@ -56,6 +59,9 @@ class IngestConfig(StageConfig):
     unused_nodes: Literal["refuse", "drop"] = "refuse"
     quadratic: Literal["refuse", "linearise"] = "refuse"
     planar: Literal["auto", "keep"] = "auto"
+    inputs: tuple[str, ...] = ()
+    dirichlet: str | None = None
+    prescribes: dict[str, str] = Field(default_factory=dict)
     length_units: Literal["m", "cm", "mm", "um", "km", "in", "ft"] = "m"
     split: SplitRule = SplitRule()
 
@@ -87,6 +93,7 @@ def run(config: StageConfig, *, raw: xr.Dataset) -> xr.Dataset:
     node_names, cell_names = _chosen(config, raw, rules)
     data = _mesh_variables(meshes, raw, rules)
     data |= _fields(raw, starts, meshes, names, node_names, cell_names, config)
+    data |= _marks(config, raw, starts, meshes, data, names)
     data |= _scalars(config, raw, names)
     data |= _samples(config, raw, names, meshes)
     return xr.Dataset(data, attrs=dict(raw.attrs))
@@ -123,14 +130,15 @@ def _chosen(config: IngestConfig, raw: xr.Dataset, rules: MeshRules) -> tuple[li
     """Names of the nodal and cell fields to keep; the third component of a plane vector goes where it is
     zero.
     """
-    everything = by_role(raw, FIELD)
+    everything = [name for name in by_role(raw, FIELD) if name != config.dirichlet]
     known = {
         *everything,
         *(str(raw[name].attrs["vector"]) for name in everything if "vector" in raw[name].attrs),
     }
-    unknown = sorted(set(config.fields or ()) - known)
-    if unknown:
-        raise InputError(f"fields {unknown} are not in the set, expected some of {sorted(known)}")
+    for option, names in {"fields": config.fields or (), "inputs": config.inputs}.items():
+        unknown = sorted(set(names) - known)
+        if unknown:
+            raise InputError(f"{option} {unknown} are not in the set, expected some of {sorted(known)}")
     kept = []
     for name in everything:
         attrs = raw[name].attrs
@@ -191,14 +199,64 @@ def _fields(
                 parts.append(mesh.to_nodes(own) if dim == "cell" and config.cell_to_node else own)
             keep = ("vector", "component")
             attrs = {key: raw[field].attrs[key] for key in keep if key in raw[field].attrs}
+            taken = {field, str(attrs.get("vector", ""))} & set(config.inputs)
             attrs |= {
-                "role": FIELD,
+                "role": INPUT if taken else FIELD,
                 "units": _units(config, raw, field),
                 "long_name": raw[field].attrs.get("long_name", field),
             }
+            if field in config.prescribes:
+                attrs["prescribes"] = _free(config.prescribes[field])
             target = "node" if config.cell_to_node else dim
             result[_free(field)] = xr.Variable((target,), np.concatenate(parts), attrs)
     return result
+
+
+def _prescribing(config: IngestConfig, data: dict[str, Any]) -> dict[str, str]:
+    """Output -> input that holds its values; raises InputError where they are no such fields."""
+    roles = {name: getattr(one, "attrs", {}).get("role") for name, one in data.items()}
+    for given, output in config.prescribes.items():
+        if (roles.get(_free(given)), roles.get(_free(output))) != (INPUT, FIELD):
+            known = {role: [n for n, r in roles.items() if r == role] for role in (INPUT, FIELD)}
+            raise InputError(
+                f"prescribes says {given!r} -> {output!r}, expected one of the inputs {known[INPUT]} -> one "
+                f"of the outputs {known[FIELD]}: correct it, or `inputs`"
+            )
+    return {_free(output): _free(given) for given, output in config.prescribes.items()}
+
+
+def _marks(
+    config: IngestConfig, raw: xr.Dataset, starts: dict[str, np.ndarray], meshes: list[Mesh],
+    data: dict[str, Any], names: list[str],
+) -> dict[str, xr.Variable]:  # fmt: skip
+    """The variable `dirichlet`, checked against the outputs."""
+    said = _prescribing(config, data)
+    if said and config.dirichlet is None:
+        raise InputError(
+            f"{list(said.values())} prescribe outputs, but no nodes are marked: name the field that marks "
+            "them with `dirichlet`, or leave out `prescribes`"
+        )
+    if config.dirichlet is None:
+        return {}
+    if config.dirichlet not in raw or raw[config.dirichlet].dims != ("node",):
+        nodal = [name for name in by_role(raw, FIELD) if raw[name].dims == ("node",)]
+        raise InputError(
+            f"dirichlet is {config.dirichlet!r}, expected one of the nodal fields {nodal}: correct it"
+        )
+    values, bounds = np.asarray(raw[config.dirichlet].values), starts["node"]
+    parts = [
+        (values[bounds[i] : bounds[i + 1]][mesh.kept_nodes] != 0).astype(np.int8)
+        for i, mesh in enumerate(meshes)
+    ]
+    ends = np.concatenate([[0], np.cumsum([len(part) for part in parts])])
+    for field, one in data.items():
+        if getattr(one, "attrs", {}).get("role") != FIELD or one.dims != ("node",):
+            continue
+        given = data[said[field]].values if field in said else None
+        for i, (name, marks) in enumerate(zip(names, parts, strict=True)):
+            own = slice(ends[i], ends[i + 1])
+            check_marked(field, one.values[own], None if given is None else given[own], marks, name)
+    return {"dirichlet": variable("dirichlet", np.concatenate([np.empty(0, np.int8), *parts]))}
 
 
 def _free(name: str) -> str:
@@ -304,7 +362,7 @@ STAGE = Stage(
     version=1,
     config=IngestConfig,
     inputs={"raw": schema(*_INPUT, optional=("split",))},
-    output=schema(*_OUTPUT),
+    output=schema(*_OUTPUT, optional=("dirichlet",)),
     run=run,
     split_over="raw",
     batch=50,

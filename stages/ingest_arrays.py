@@ -8,7 +8,7 @@ import xarray as xr
 from kernels.errors import InputError
 from stages.base import Stage, StageConfig, by_role, schema, variable
 from stages.blocks import blocks, pieces
-from stages.operator_data import channels, is_mesh, signature
+from stages.operator_data import channels, check_marked, is_mesh, signature
 from stages.parts import PART_NAMES
 from stages.ragged import sample_names, take
 from stages.sample_content import pairs_shown
@@ -18,7 +18,6 @@ _METRES = {"m": 1.0, "1": 1.0, "cm": 1e-2, "mm": 1e-3, "um": 1e-6, "km": 1e3, "i
 _MESH = ("node_count", "cell_count", "x", "connectivity")
 _FLAT = 1e-12
 _ROUND_OFF = 8.0
-_PRESCRIBED = 1e-4
 
 
 class IngestArraysConfig(StageConfig):
@@ -228,7 +227,7 @@ def _scan(data: xr.Dataset) -> tuple[dict[int, str], dict[str, tuple[float, floa
                 _check_cells(columns["x"][i], columns["connectivity"][i], label[row])
             for name in outputs if marked else ():
                 given = columns[prescribing[name]][i] if name in prescribing else None
-                _check_marked(name, columns[name][i], given, columns["dirichlet"][i], label[row])
+                check_marked(name, columns[name][i], given, columns["dirichlet"][i], label[row])
             for name in names:
                 values, (low, high) = columns[name][i], ranges[name]
                 ranges[name] = min(low, float(values.min())), max(high, float(values.max()))
@@ -255,21 +254,6 @@ def _check_cells(x: np.ndarray, cells: np.ndarray, sample: str) -> None:
         raise InputError(
             f"sample {sample}: cell {int(np.argmax(flat))} has no measure ({int(flat.sum())} such cells), "
             "expected cells with an area or volume: repair the mesh, or drop the sample"
-        )
-
-
-def _check_marked(
-    name: str, values: np.ndarray, given: np.ndarray | None, marks: np.ndarray, sample: str
-) -> None:
-    """Raise InputError where an output has other values than those prescribed, as under a shifted mask."""
-    wanted = np.zeros(len(values)) if given is None else given
-    off = np.where(marks != 0, np.abs(values - wanted), 0.0)
-    worst = int(np.argmax(off))
-    if off[worst] > _PRESCRIBED * np.abs(values).max():
-        raise InputError(
-            f"sample {sample}: {name!r} is {values[worst]:g} at node {worst}, which 'dirichlet' marks, "
-            f"expected the prescribed {wanted[worst]:g}: correct the marks, leave them out, or give an input "
-            f"with the values and prescribes = {name!r}"
         )
 
 

@@ -23,6 +23,7 @@ from stages.variables import FIELD, INPUT, PARAMETER
 if TYPE_CHECKING:
     from kernels.operators.base import Batch, MeshBatch, Signature
 
+_PRESCRIBED = 1e-4
 _BOUNDARIES = ("dirichlet", "neumann", "periodic")
 
 
@@ -211,6 +212,23 @@ class Samples:
         label = _first_bad(part, name, np.isfinite(values))
         raise InputError(
             f"{name!r} of sample {label} has values that are not finite: repair or drop the sample"
+        )
+
+
+def check_marked(
+    name: str, values: np.ndarray, given: np.ndarray | None, marks: np.ndarray, sample: str
+) -> None:
+    """Raise InputError where an output of a sample has other values than those that are prescribed at the
+    nodes that `marks` names, as under a shifted mask; given: the values, None: zeros.
+    """
+    wanted = np.zeros(len(values)) if given is None else given
+    off = np.where(marks != 0, np.abs(values - wanted), 0.0)
+    worst = int(np.argmax(off))
+    if off[worst] > _PRESCRIBED * np.abs(values).max():
+        raise InputError(
+            f"sample {sample}: {name!r} is {values[worst]:g} at node {worst}, which 'dirichlet' marks, "
+            f"expected the prescribed {wanted[worst]:g}: correct the marks, leave them out, or give an input "
+            f"with the values and prescribes = {name!r}"
         )
 
 

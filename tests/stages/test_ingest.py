@@ -92,6 +92,57 @@ def test_units_outputs_and_fields_of_the_config(tmp_path: Path) -> None:
         IngestConfig(feilds=("T",))
 
 
+def fixed_square(tmp_path: Path) -> xr.Dataset:
+    """Two squares: u is g where the nodes are marked."""
+    meshes = []
+    for size in (1.0, 2.0):
+        mesh = two_triangles_and_a_quad()
+        x = mesh.points[:, 0].astype(float)
+        marks = (x == 0.0).astype(float)
+        mesh.point_data.clear()
+        mesh.cell_data.clear()
+        mesh.point_data.update({"g": size * (1.0 + x), "u": size * (1.0 + x + x**2), "marks": marks})
+        mesh.point_data["w"] = size * x
+        meshes.append(mesh)
+    return raw_of(tmp_path, *meshes)
+
+
+def test_inputs_and_prescribed_values_of_operators(tmp_path: Path) -> None:
+    raw = fixed_square(tmp_path)
+    config = IngestConfig(inputs=("g",), dirichlet="marks", prescribes={"g": "u"}, units={"u": "K", "g": "K"})
+    out = STAGE(config, raw=raw)
+    assert {name: out[name].attrs["role"] for name in ("g", "u", "w")} == {
+        "g": "input", "u": "field", "w": "field",
+    }  # fmt: skip
+    assert out["g"].attrs["prescribes"] == "u"
+    assert "marks" not in out
+    assert out["dirichlet"].values.tolist() == [int(x == 0.0) for x in out["x"].values[:, 0]]
+    assert 0 < int(out["dirichlet"].sum()) < out.sizes["node"]
+    parts = [STAGE(config, raw=take(raw, [i])) for i in (0, 1)]
+    xr.testing.assert_identical(concat(parts), out)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (
+            {"inputs": ("f",)},
+            r"inputs \['f'\] are not in the set, expected some of \['g', 'marks', 'u', 'w'\]",
+        ),
+        ({"inputs": ("g",), "dirichlet": "f"}, "dirichlet is 'f', expected one of the nodal fields"),
+        ({"inputs": ("g",), "dirichlet": "marks"}, r"m0: 'u' is 1 at node \d+, which 'dirichlet' marks"),
+        ({"inputs": ("g",), "prescribes": {"g": "u"}}, r"\['g'\] prescribe outputs, but no nodes are marked"),
+        (
+            {"dirichlet": "marks", "prescribes": {"g": "u"}},
+            r"says 'g' -> 'u', expected one of the inputs \[\] -> one of the outputs \['g', 'u', 'w'\]",
+        ),
+    ],
+)
+def test_inputs_and_marks_that_are_not_there_are_refused(tmp_path: Path, config: dict, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        STAGE(IngestConfig(**config), raw=fixed_square(tmp_path))
+
+
 def test_the_split_does_not_depend_on_the_cut(tmp_path: Path) -> None:
     raw = raw_of(tmp_path, *[two_triangles_and_a_quad()] * 20)
     config = IngestConfig(split=SplitRule(test_fraction=0.5, seed=3))
