@@ -6,6 +6,7 @@ from html import escape
 import numpy as np
 import xarray as xr
 
+from kernels.metrics.spectrum import BANDS
 from stages._operator_scores import INTERVALS
 from stages._report_figures import calibration, number
 from stages._report_operator_figures import logarithmic
@@ -71,7 +72,7 @@ def candidates(metrics: xr.Dataset) -> str:
             "of one network."
         )
     ]
-    for q, quantity in enumerate(metrics["quantity"].values):
+    for q in range(metrics.sizes["quantity"]):
         shown = [name for name in _SCORES if np.isfinite(metrics["score"][q].sel(metric=name)).any()]
         head = ["candidate", *(_SCORES[name] for name in shown), "validation L², %", "parameters"]
         head += ["epoch, s", "training, s", "one sample, ms", "seeds"]
@@ -82,11 +83,17 @@ def candidates(metrics: xr.Dataset) -> str:
                 pair(*(float(one[v].sel(metric=m)) for v in ("score", "seed_deviation"))) for m in shown
             ]
             lines.append((css_of(metrics, i), [_called(metrics, i, str(name)), *values, *_costs(one)]))
-        units = str(metrics["quantity_units"].values[q])
-        if metrics.sizes["quantity"] > 1:
-            content.append(f"<h3>{escape(str(quantity))}{'' if units == '1' else ', ' + escape(units)}</h3>")
-        content.append(rows_table(head, lines))
+        content += [_heading(metrics, q), rows_table(head, lines)]
     return "".join(content)
+
+
+def _heading(metrics: xr.Dataset, q: int) -> str:
+    """Name and units of an output, where there are several."""
+    if metrics.sizes["quantity"] == 1:
+        return ""
+    units = str(metrics["quantity_units"].values[q])
+    name = str(metrics["quantity"].values[q])
+    return f"<h3>{escape(name)}{'' if units == '1' else ', ' + escape(units)}</h3>"
 
 
 def _called(metrics: xr.Dataset, i: int, name: str) -> str:
@@ -109,7 +116,9 @@ def _costs(one: xr.Dataset) -> list[str]:
 
 
 def resolutions(metrics: xr.Dataset, others: Mapping[str, xr.Dataset]) -> str:
-    """Relative L2 at other resolutions, beside the interpolated prediction, and its growth."""
+    """Relative L2 at other resolutions, beside the interpolated prediction, and its growth; an output after
+    the other.
+    """
     if not others:
         return ""
     content = [
@@ -121,12 +130,18 @@ def resolutions(metrics: xr.Dataset, others: Mapping[str, xr.Dataset]) -> str:
             "the grid, so its interpolated prediction stands in."
         )
     ]
+    for q in range(metrics.sizes["quantity"]):
+        content += [_heading(metrics, q), _elsewhere(metrics, others, q)]
+    return "".join(content)
+
+
+def _elsewhere(metrics: xr.Dataset, others: Mapping[str, xr.Dataset], q: int) -> str:
     head = ("candidate", "grid", "relative L², %", "interpolated, %", "over interpolated", "growth")
     lines: list[tuple[str, list[str]]] = []
-    score = metrics["score"].isel(quantity=0).sel(metric="relative_l2")
+    of = {"quantity": metrics["quantity"].values[q], "metric": "relative_l2"}
+    score = metrics["score"].sel(of)
     for label, other in others.items():
-        there = other["score"].isel(quantity=0).sel(metric="relative_l2")
-        spread = other["seed_deviation"].isel(quantity=0).sel(metric="relative_l2")
+        there, spread = other["score"].sel(of), other["seed_deviation"].sel(of)
         names = [str(n) for n in other["candidate"].values]
         for i, name in enumerate(names):
             if str(other["way"].values[i]).endswith("interpolated"):
@@ -147,18 +162,31 @@ def resolutions(metrics: xr.Dataset, others: Mapping[str, xr.Dataset]) -> str:
                 (css, [_called(other, i, name), grid, pair(error, float(spread[i])), cell,
                        number(ratio), f"{number(growth)} ×" if np.isfinite(growth) else "–"])
             )  # fmt: skip
-    return content[0] + rows_table(head, lines, left=(1,))
+    return rows_table(head, lines, left=(1,))
 
 
 def scales(metrics: xr.Dataset, colours: Mapping[str, str]) -> str:
-    """Errors in thirds of the wavenumbers, as a table and as curves."""
-    names = ("low", "middle", "high")
-    first = metrics.isel(quantity=0)
+    """Errors in thirds of the wavenumbers, as a table and as curves; an output after the other."""
+    first = metrics["undefined"].isel(quantity=0)
+    if not np.isfinite(metrics["score"].sel(metric=[f"spectral_{b}" for b in BANDS])).any():
+        reason = str(first.sel(metric="spectral_low").values)
+        return note(f"Not defined here: {reason}.") if reason else ""
+    content = [
+        note(
+            "Thirds of the radial wavenumbers that the grid can hold. Of band: error over what the truth has "
+            "in that band; 100 % means that the band is missed. Of all: error over the whole truth; the "
+            "squares of these three add up to the squared relative L² error of a sample."
+        )
+    ]
+    for q in range(metrics.sizes["quantity"]):
+        content += [_heading(metrics, q), _bands(metrics, q, colours)]
+    return "".join(content)
+
+
+def _bands(metrics: xr.Dataset, q: int, colours: Mapping[str, str]) -> str:
+    names, first = BANDS, metrics.isel(quantity=q)
     own = np.stack([first["score"].sel(metric=f"spectral_{b}").values for b in names], axis=1)
     share = np.stack([first["score"].sel(metric=f"spectral_share_{b}").values for b in names], axis=1)
-    if not np.isfinite(own).any():
-        reason = str(first["undefined"].sel(metric="spectral_low").values)
-        return note(f"Not defined here: {reason}.") if reason else ""
     kept = [i for i in range(len(own)) if np.isfinite(own[i]).any()]
     lines = [
         (css_of(metrics, i), [str(metrics["candidate"].values[i]), *(number(100.0 * v) for v in own[i]),
@@ -172,13 +200,8 @@ def scales(metrics: xr.Dataset, colours: Mapping[str, str]) -> str:
         for i in kept
         if metrics["way"].values[i] == "prediction"
     ]
-    text = note(
-        "Thirds of the radial wavenumbers that the grid can hold. Of band: error over what the truth has in "
-        "that band; 100 % means that the band is missed. Of all: error over the whole truth; the squares of "
-        "these three add up to the squared relative L² error of a sample."
-    )
     plot = logarithmic(series, "third of the wavenumbers", "error, % of the band", marks)
-    return f'{text}<div class="plots"><figure>{plot}</figure></div>{rows_table(head, lines)}'
+    return f'<div class="plots"><figure>{plot}</figure></div>{rows_table(head, lines)}'
 
 
 def intervals(metrics: xr.Dataset) -> str:

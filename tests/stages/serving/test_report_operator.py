@@ -80,6 +80,28 @@ def test_the_page_has_all_sections_and_refers_to_nothing(toys):
     assert "machine: two cores" in text
 
 
+def test_every_output_is_shown_at_other_resolutions_and_by_scale(toys):
+    inputs = scored(toys, toys.grid_set(), toys.grid_set(points=16))
+    one = text_of(inputs)
+    for name in ("metrics", "others.16"):
+        second = inputs[name].copy(deep=True).assign_coords(quantity=["v"])
+        second["score"] *= 0.125
+        inputs[name] = xr.concat(
+            [inputs[name], second], "quantity", data_vars="minimal", join="outer"
+        ).assign_attrs(inputs[name].attrs)
+    text = text_of(inputs)
+    assert "<h3>v, K</h3>" not in one
+    sections = text.split("<h2>")
+    for title in ("Accuracy and cost", "At other resolutions", "Errors by scale"):
+        part = next(section for section in sections if section.startswith(title))
+        assert part.index("<h3>u, K</h3>") < part.index("<h3>v, K</h3>"), title
+    elsewhere = next(section for section in sections if section.startswith("At other resolutions"))
+    fine = 100.0 * float(
+        inputs["others.16"]["score"].sel(quantity="v", candidate="net", metric="relative_l2")
+    )
+    assert f"<td>{fine:.3g}" in elsewhere
+
+
 def test_what_was_not_scored_is_said_with_the_reason(toys):
     inputs = scored(toys, toys.grid_set(), toys.grid_set(points=16))
     inputs["others.16"] = inputs["others.16"].assign_attrs(unserved={"bound": "2 of 5 samples, other cells"})
