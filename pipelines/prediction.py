@@ -77,6 +77,12 @@ def _model_key(catalog: Catalog, prefix: str) -> str:
     if stage != "train_gp":
         table = catalog.list()
         models = table.loc[table["stage"] == "train_gp", "key"].str.slice(0, 12)
+        if stage in ("train_operator", "ensemble"):
+            raise InputError(
+                f"artifact {key[:12]} is an operator, the result of stage {stage!r}; expected a model of "
+                "`train_gp`: write the operator as a program with `pushforward export`, or call the stage "
+                "predict_operator on new cases"
+            )
         raise InputError(
             f"artifact {key[:12]} is the result of stage {stage!r}, not a model; "
             "models of this catalog are: "
