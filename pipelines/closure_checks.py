@@ -8,6 +8,7 @@ import numpy as np
 from pipelines.closure_candidates import ActiveLearning, ClosureCandidate
 from stages._closure_runs import TRUTH
 from stages.close import lead_times
+from stages.conditions import ConditionsConfig, points_of
 from stages.evaluate_closure import late_window
 from stages.train_closure import UNTRAINED, TrainClosureConfig
 
@@ -55,6 +56,11 @@ def check(config: Sections) -> None:
 def labels(config: Sections) -> list[str]:
     """What tables call the models."""
     return [one.called(seed) for one in config.candidates for seed in one.all_seeds]
+
+
+def known_runs(conditions: ConditionsConfig) -> int:
+    """Kinetic runs that are not of the test part."""
+    return len(points_of(conditions)) * (len(conditions.train_seeds) + len(conditions.validation_seeds))
 
 
 def _candidates(config: Sections) -> None:

@@ -6,13 +6,17 @@ from typing import Any, ClassVar
 from pydantic import Field, ValidationError, create_model, model_validator
 
 from pipelines.closure_candidates import ActiveLearning, ClosureCandidate
-from pipelines.closure_checks import check, labels
+from pipelines.closure_checks import check, known_runs, labels
 from pipelines.config import PipelineConfig, sections
 from stages.base import StageConfig
+from stages.infer_parameters import fewest
 from stages.registry import CLOSURE
 
 SHORT = "short"
 """Last part of the label of a step that makes forecasts."""
+
+KNOWN = "known"
+"""Last part of the label of the step that estimates parameters which are known, to calibrate the others."""
 
 
 class Closure(PipelineConfig):
@@ -20,7 +24,8 @@ class Closure(PipelineConfig):
     the stages follow.
 
     short: of the section close, for forecasts from frames of the truth; without `starts` none are made.
-    infer: the candidate by whose model the parameters of the kinetic runs are estimated; empty: none.
+    infer: the candidate by whose model the parameters of the test runs are estimated, calibrated by the other
+    runs where these are enough; empty: none.
     """
 
     pipeline: ClassVar[str] = "closure"
@@ -117,7 +122,16 @@ class Closure(PipelineConfig):
             return _changed(base, values, f"candidate {chosen.name!r}")
         if stage == "close" and rest[-1:] == [SHORT]:
             return _changed(base, self.short, "short")
+        if stage == "infer_parameters":
+            parts = ("train", "validation") if rest == [KNOWN] else ("test",)
+            return base.model_copy(update={"parts": parts})
         return base
+
+    def calibrates(self) -> bool:
+        """Whether there are enough runs beside those of the test part to calibrate estimates by."""
+        runs: Any = self.section("conditions")
+        own: Any = self.section("infer_parameters")
+        return known_runs(runs) >= fewest(own.estimate)
 
 
 def _changed(base: StageConfig, values: Mapping[str, Any], what: str) -> StageConfig:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from pipelines.closure_candidates import ClosureCandidate
-from pipelines.closure_config import SHORT, Closure
+from pipelines.closure_config import KNOWN, SHORT, Closure
 from pipelines.steps import Drawing, Step
 
 
@@ -25,11 +25,19 @@ def closure(config: Closure, step: Step, provenance: Callable[[dict[str, str]], 
     shown = {name: key for name, key in scored.items() if name.startswith("long.")}
     shown |= {f"acquired.{n}": runs[f"runs.{n}"] for n in range(1, config.active.rounds + 1)}
     if config.infer:
-        label = config.candidate(config.infer).called(config.candidate(config.infer).all_seeds[0])
-        shown["estimates"] = run("infer_parameters", observations=truth, model=models[label][0])
+        shown["estimates"] = _estimated(config, run, truth, models)
     run.keys["provenance"] = provenance(dict(run.keys))
     run("report_closure", truth=truth, metrics=metrics, provenance=run.keys["provenance"], **shown)
     return run.keys
+
+
+def _estimated(config: Closure, run: Drawing, truth: str, models: dict[str, tuple[str, str]]) -> str:
+    """Parameters of the test runs, calibrated by the runs that the closure was made with."""
+    chosen = config.candidate(config.infer)
+    given = {"observations": truth, "model": models[chosen.called(chosen.all_seeds[0])][0]}
+    if config.calibrates():
+        return run("infer_parameters", calibration=run(f"infer_parameters.{KNOWN}", **given), **given)
+    return run("infer_parameters", **given)
 
 
 def _acquired(config: Closure, run: Drawing, runs: dict[str, str]) -> dict[str, str]:

@@ -97,11 +97,16 @@ def estimates(found: xr.Dataset | None, truth: xr.Dataset) -> str:
         cells += [number(float(one["reduced_square"]), 2), _remarks(one)]
         lines.append(("off" if bad else "", cells))
     more = found.sizes["sample"] - len(lines)
+    known = int(found.attrs.get("calibrated", 0))
+    bias = (
+        f"calibrated by {known} further runs of known parameters"
+        if known
+        else "without the closure's own bias"
+    )
     text = (
         "Activity, alignment and the like from the moments of each run alone, by least squares over short "
-        f"trajectories of the coarse model; intervals of {100.0 * float(found.attrs['level']):g} %, without "
-        "the closure's own bias. Reduced square: of the residual, 1 where it is the noise. A learned "
-        "closure has seen the runs of the parts train and validation."
+        f"trajectories of the coarse model; intervals of {100.0 * float(found.attrs['level']):g} %, {bias}. "
+        "Reduced square: of the residual, 1 where it is the noise."
     )
     return (
         note(text) + rows_table(head, lines, (1, len(head) - 1)) + (note(f"And {more} more.") if more else "")

@@ -120,7 +120,8 @@ def _unit_points(config: ConditionsConfig) -> np.ndarray:
     return np.asarray(sequence.random_base2(power))[: config.count]
 
 
-def _points(config: ConditionsConfig) -> list[Point]:
+def points_of(config: ConditionsConfig) -> list[Point]:
+    """Where runs of the parts train and validation are, each point once."""
     if config.method == "list":
         return list(config.points)
     unit = _unit_points(config)
@@ -162,7 +163,7 @@ def run(config: StageConfig) -> xr.Dataset:
         raise InputError(
             f"stage 'conditions' got {type(config).__name__}, expected ConditionsConfig: pass that config"
         )
-    points = _points(config)
+    points = points_of(config)
     parts = [(TRAIN, config.train_seeds, points), (VALIDATION, config.validation_seeds, points)]
     parts += [(TEST, config.test_seeds, list(config.test_points) or points)]
     rows = [

@@ -1,6 +1,6 @@
 """Stage `infer_parameters`: activity, alignment and rotary diffusion from coarse, noisy moments."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -11,6 +11,7 @@ from kernels.closures.physics import Physics
 from kernels.errors import InputError
 from stages.base import Stage, StageConfig, schema, variable
 from stages.closure_fields import NUMBERS
+from stages.parts import PART_NAMES
 from stages.ragged import sample_names
 from stages.train_closure import UNTRAINED
 from stages.variables import FAILED, OK, PARAMETER
@@ -28,6 +29,7 @@ _OBSERVED = {"D": ("D_xx", "D_xy"), "u": ("u_x", "u_y")}
 class InferParametersConfig(StageConfig):
     """What is estimated from what, by which model.
 
+    parts: of the observations, where they have any, whose runs are used.
     observed: fields that are used; u alone does not say what state a window starts from. closure: by name,
     where no model is given. points: of the model's grid, None takes that of the observations. time_step,
     stepper: see kernels.closures.coarse. begin: frames before this time are left out. window: length of a
@@ -38,6 +40,7 @@ class InferParametersConfig(StageConfig):
     studies. level: of the intervals. iterations, sweeps, blocks: see kernels.closures.inference.Options.
     """
 
+    parts: tuple[Literal["train", "validation", "test"], ...] = ("train", "validation", "test")
     estimate: tuple[Name, ...] = ("alpha", "zeta")
     observed: tuple[Literal["D", "u"], ...] = ("D",)
     closure: str = "bingham"
@@ -120,12 +123,14 @@ def run(
     together within a block of windows, as those of a closure that is not exact do; a bias that is the same in
     all blocks is in neither. calibration: output of this stage for runs whose parameters are known, which are
     its variables alpha, zeta, rotary: the mean ratio of estimate to truth is divided out, and the spread of
-    its logarithm joins the deviation, so the closure's own error near these runs is accounted for.
+    its logarithm joins the deviation, so the closure's own error near these runs is accounted for. Attribute
+    `calibrated`: how many these were; 0 where fewer than the parameters and two more could be used, or one is
+    of the wrong sign, and estimates stay as they are.
 
     A run that cannot be used has status failed and a reason: fields that are not finite, a record that is too
     short, numbers that are not known, or nothing to tell a combination of parameters by, which is then named
     (alpha does not act where nothing flows). Raises InputError where the fields of `observed` are missing, or
-    the calibration is of other parameters or fewer runs than these and two more.
+    the calibration is of other parameters.
     """
     from kernels.torch_threads import torch_threads
 
@@ -134,6 +139,9 @@ def run(
     if missing:
         raise InputError(f"the observations have no {missing}: observe them, or change observed")
     closure, ranges = _closure(config, model)
+    if "split" in observations:
+        wanted_parts = [number for number, part in PART_NAMES.items() if part in config.parts]
+        observations = observations.isel(sample=np.isin(observations["split"].values, wanted_parts))
     names = sample_names(observations)
     found: list[dict[str, np.ndarray | float | int]] = []
     reasons = []
@@ -146,18 +154,20 @@ def run(
             except InputError as error:
                 found.append(_nothing(len(config.estimate)))
                 reasons.append(str(error))
-    if calibration is not None:
-        shift, spread, freedom = _ratios(config, calibration)
-        found = [_calibrated(config, one, shift, spread, freedom) for one in found]
+    ratios = None if calibration is None else _ratios(config, calibration)
+    if ratios is not None:
+        found = [_calibrated(config, one, ratios) for one in found]
     kept = {n: v.variable for n, v in observations.data_vars.items() if v.attrs.get("role") == PARAMETER}
-    data: dict[Any, Any] = {"sample_name": variable("sample_name", names), **kept}
-    data |= {key: variable(key, np.stack([np.asarray(one[key]) for one in found])) for key in found[0]}
+    data: dict[Any, Any] = {"sample_name": variable("sample_name", np.array(names, object)), **kept}
+    for key, like in _nothing(len(config.estimate)).items():
+        values = np.array([one[key] for one in found], dtype=np.asarray(like).dtype)
+        data[key] = variable(key, values.reshape(len(found), *np.shape(like)))
     data["status"] = variable("status", [FAILED if reason else OK for reason in reasons])
-    data["reason"] = variable("reason", reasons)
+    data["reason"] = variable("reason", np.array(reasons, object))
     coords = {"estimated": list(config.estimate), "estimated_2": list(config.estimate)}
-    return xr.Dataset(
-        data, coords=coords, attrs={"level": config.level, "observed": " ".join(config.observed)}
-    )
+    attrs = {"level": config.level, "observed": " ".join(config.observed)}
+    attrs["calibrated"] = 0 if ratios is None else len(ratios)
+    return xr.Dataset(data, coords=coords, attrs=attrs)
 
 
 def _closure(
@@ -272,8 +282,13 @@ def _described(
     }  # fmt: skip
 
 
-def _ratios(config: InferParametersConfig, calibration: xr.Dataset) -> tuple[np.ndarray, np.ndarray, int]:
-    """Mean log(estimate / truth) (p,), its covariance for one more run (p, p), and the degrees of freedom."""
+def fewest(names: Sequence[str]) -> int:
+    """Runs that a calibration of so many parameters needs."""
+    return len(names) + 2
+
+
+def _ratios(config: InferParametersConfig, calibration: xr.Dataset) -> np.ndarray | None:
+    """log(estimate / truth) (runs, p) of the runs that could be used; None where they are too few."""
     names = list(config.estimate)
     lost = [name for name in names if name not in calibration]
     if lost or [str(name) for name in calibration["estimated"].values] != names:
@@ -284,26 +299,23 @@ def _ratios(config: InferParametersConfig, calibration: xr.Dataset) -> tuple[np.
     good = calibration["status"].values == OK
     truth = np.stack([calibration[name].values for name in names], axis=1)[good]
     ratio = calibration["estimate"].values[good] / truth
-    if len(ratio) < len(names) + 2 or not (ratio > 0.0).all():
-        raise InputError(
-            f"the calibration has {len(ratio)} estimates, expected at least {len(names) + 2}, each of the "
-            "sign of its truth: take more runs"
-        )
-    logarithm, n = np.log(ratio), len(ratio)
-    return logarithm.mean(axis=0), np.atleast_2d(np.cov(logarithm.T)) * (1.0 + 1.0 / n), n - 1
+    if len(ratio) < fewest(names) or not (ratio > 0.0).all():
+        return None
+    found: np.ndarray = np.log(ratio)
+    return found
 
 
-def _calibrated(
-    config: InferParametersConfig, one: dict[str, Any], shift: np.ndarray, spread: np.ndarray, freedom: int
-) -> dict[str, Any]:
-    """Numbers of one run without the mean error of the calibration, and with its spread."""
+def _calibrated(config: InferParametersConfig, one: dict[str, Any], ratios: np.ndarray) -> dict[str, Any]:
+    """Numbers of one run without the mean error of the calibration, and with its spread for one more run."""
     from scipy import stats
 
+    shift, count = ratios.mean(axis=0), len(ratios)
+    spread = np.atleast_2d(np.cov(ratios.T)) * (1.0 + 1.0 / count)
     values = one["estimate"] / np.exp(shift)
     scale = np.outer(values, values)
     covariance = one["covariance"] * np.exp(-np.add.outer(shift, shift)) + spread * scale
     deviation = np.sqrt(np.diag(covariance))
-    factor = float(stats.t.ppf(0.5 * (1.0 + config.level), freedom))
+    factor = float(stats.t.ppf(0.5 * (1.0 + config.level), count - 1))
     half = np.maximum(factor * deviation, 0.5 * (one["interval_high"] - one["interval_low"]) / np.exp(shift))
     return {
         **one, "estimate": values, "deviation": deviation, "covariance": covariance,
@@ -322,7 +334,7 @@ def _nothing(count: int) -> dict[str, Any]:
 
 STAGE = Stage(
     name="infer_parameters",
-    version=1,
+    version=2,
     config=InferParametersConfig,
     inputs={
         "observations": schema("sample_name", optional=("concentration", "D_xx", "D_xy", "u_x", "u_y")),

@@ -98,6 +98,18 @@ def test_active_learning_adds_runs_before_the_closures_are_trained(tmp_path):
     assert keys["close.bingham.0"] == base["close.bingham.0"]
 
 
+def test_estimates_are_of_test_runs_and_calibrated_where_other_runs_are_enough(tmp_path):
+    text = 'infer = "bingham"\n' + SMALL
+    few = planned_keys(_config(tmp_path, text))
+    assert "infer_parameters.known" not in few
+    enough = _config(tmp_path, text.replace("train_seeds = [0]", "train_seeds = [0, 4, 5]"))
+    keys = planned_keys(enough)
+    assert keys["infer_parameters.known"] != keys["infer_parameters"]
+    assert enough.section("infer_parameters").parts == ("test",)
+    assert enough.section("infer_parameters.known").parts == ("train", "validation")
+    assert keys["infer_parameters"] != few["infer_parameters"]
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [

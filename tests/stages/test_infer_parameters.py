@@ -14,7 +14,7 @@ from stages.base import variable
 from stages.closure_fields import Fields, variables_of
 from stages.infer_parameters import STAGE, InferParametersConfig
 from stages.ragged import concat, take
-from stages.variables import FAILED, OK
+from stages.variables import FAILED, OK, TEST, TRAIN
 
 N, L, STEP, EVERY, FRAMES = 12, 5.0, 0.1, 2, 9
 ALPHA, ZETA = (-3.0, -1.5), (1.0, 2.0)
@@ -141,14 +141,35 @@ def test_a_calibration_divides_the_mean_error_out_and_widens_intervals(runs, noi
     np.testing.assert_allclose(found["deviation"].values, expected, rtol=1e-12)
     half = found["interval_high"].values - found["estimate"].values
     assert (half >= 2.77 * expected).all()  # Student's t of four degrees of freedom
+    assert found.attrs["calibrated"] == 5
 
 
-def test_too_few_or_other_calibrations_are_refused(runs):
-    few = known(np.array([(-2.0, 1.0)] * 3), np.array([(-2.0, 1.0)] * 3))
-    with pytest.raises(InputError, match="the calibration has 3 estimates, expected at least 4"):
-        STAGE(config(noise_level=0.05), observations=spoiled(runs, "nan"), calibration=few)
+def test_too_few_calibrations_change_nothing_and_say_so(runs, noisy):
+    few = known(np.array([(-2.2, 1.1)] * 3), np.array([(-2.0, 1.0)] * 3))
+    turned = known(np.array([(2.2, 1.1)] * 5), np.array([(-2.0, 1.0)] * 5))
+    for calibration in (few, turned):
+        found = STAGE(config(noise=0.05), observations=take(runs, [0]), calibration=calibration)
+        np.testing.assert_array_equal(found["estimate"].values[0], noisy["estimate"].values[0])
+        np.testing.assert_array_equal(found["interval_low"].values[0], noisy["interval_low"].values[0])
+        assert found.attrs["calibrated"] == 0
+
+
+def test_calibrations_of_other_parameters_are_refused(runs):
+    five = known(np.array([(-2.0, 1.0)] * 5), np.array([(-2.0, 1.0)] * 5))
     with pytest.raises(InputError, match=r"lacks the truth of \['alpha'\]"):
-        STAGE(config(noise_level=0.05), observations=spoiled(runs, "nan"), calibration=few.drop_vars("alpha"))
+        STAGE(
+            config(noise_level=0.05), observations=spoiled(runs, "nan"), calibration=five.drop_vars("alpha")
+        )
+
+
+def test_runs_of_other_parts_are_left_out(runs, noisy):
+    parts = runs.assign(split=variable("split", [TEST, TRAIN]))
+    found = STAGE(config(noise=0.05, parts=("test",)), observations=parts)
+    assert found["sample_name"].values.tolist() == ["one"]
+    np.testing.assert_array_equal(found["estimate"].values, noisy["estimate"].values[:1])
+    none = STAGE(config(noise=0.05, parts=("validation",)), observations=parts)
+    assert none.sizes == {**found.sizes, "sample": 0}
+    assert {n: v.dtype for n, v in none.items()} == {n: v.dtype for n, v in found.items()}
 
 
 def test_missing_fields_are_refused_by_name(runs):
