@@ -1,15 +1,15 @@
 """One closure over a plane of activity and alignment: designs by active learning, at random and as a grid.
 
-    python benchmarks/closures/plane.py FOLDER [--seeds 3] [--epochs 40] [--coarse] [--ahead I N]
+    python benchmarks/closures/plane.py FOLDER [--seeds 3] [--epochs 40] [--family strain] [--coarse]
+                                        [--ahead I N]
 
 The uniform grid has 4 x 4 simulations; active learning, random designs and two of its rows have half of
-them. Active learning
-begins with the corners and adds points in rounds, each by stage `acquire` with an ensemble of three. Scores
-are a-priori NMSE of S:T on a held-out grid of other points and another initial state, beside the Bingham
-closure's; no choice looks at them. Simulations and models are kept in FOLDER, so nothing is computed twice
-and a run that was stopped goes on. The table is printed, and written to FOLDER/plane.txt, after every seed.
-`--ahead I N` computes every N-th of the simulations that are known beforehand, from the I-th on, and ends:
-several processes share the work so.
+them. Active learning begins with the corners and adds points in rounds, each by stage `acquire` with an
+ensemble of three. Scores are a-priori NMSE of S:T on a held-out grid of other points and another initial
+state, beside the Bingham closure's; no choice looks at them. Simulations and models are kept in FOLDER,
+so nothing is computed twice and a run that was stopped goes on. The table is printed, and written to
+FOLDER/plane_<family>.txt, after every seed. `--ahead I N` computes every N-th of the simulations that are
+known beforehand, from the I-th on, and ends: several processes share the work so.
 """
 
 import argparse
@@ -61,8 +61,8 @@ def drawn(count: int, seed: int) -> list[Point]:
 
 
 class Plane:
-    def __init__(self, folder: Path, epochs: int, states: str) -> None:
-        self.folder, self.epochs, self.states = folder, epochs, states
+    def __init__(self, folder: Path, family: str, epochs: int, states: str) -> None:
+        self.folder, self.family, self.epochs, self.states = folder, family, epochs, states
 
     def runs(self, points: list[Point]) -> dict[str, xr.Dataset]:
         made = {f"a{a:g}_z{z:g}": moments(self.folder / "runs", a, z, RUN_SEED) for a, z in points}
@@ -70,12 +70,12 @@ class Plane:
 
     def model(self, points: list[Point], seed: int, epochs: int) -> xr.Dataset:
         """Trained on these points, or read where it was."""
-        text = repr((sorted(points), seed, epochs))
+        text = repr((self.family, sorted(points), seed, epochs))
         place = self.folder / "models" / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.pickle"
         if place.exists():
             return pickle.loads(place.read_bytes())
         config = TrainClosureConfig(
-            family="strain", seed=seed, epochs=epochs, begin=LATE, keep="last", threads=1
+            family=self.family, seed=seed, epochs=epochs, begin=LATE, keep="last", threads=1
         )
         found = TRAIN_CLOSURE(config, **self.runs(points))
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -152,6 +152,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=40, help="of final networks; a quarter for ensembles")
+    parser.add_argument("--family", default="strain")
     parser.add_argument("--coarse", action="store_true", help="states of candidates by short coarse runs")
     parser.add_argument("--ahead", type=int, nargs=2, metavar=("I", "N"))
     given = parser.parse_args()
@@ -159,7 +160,7 @@ def main() -> None:
     if given.ahead:
         ahead(given.folder / "runs", given.seeds, *given.ahead)
         return
-    plane = Plane(given.folder, given.epochs, "coarse" if given.coarse else "neighbours")
+    plane = Plane(given.folder, given.family, given.epochs, "coarse" if given.coarse else "neighbours")
     bingham = plane.scores(None)
     scores: dict[str, list[np.ndarray]] = {
         f"active {HALF}": [], f"random {HALF}": [], f"uniform {HALF}": [], "uniform 16": []
@@ -175,7 +176,7 @@ def main() -> None:
             print(f"  {name}: worst ratio {row.max():.3f}, better at {int((row < 1).sum())}", flush=True)
         text = table(bingham, scores)
         print(text, flush=True)
-        (given.folder / "plane.txt").write_text(text + "\n")
+        (given.folder / f"plane_{given.family}.txt").write_text(text + "\n")
 
 
 if __name__ == "__main__":
