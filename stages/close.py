@@ -228,7 +228,7 @@ def _dataset(
 
 STAGE = Stage(
     name="close",
-    version=1,
+    version=2,
     config=CloseConfig,
     inputs={
         "truth": schema("sample_name", "split", *NUMBERS, *MOMENTS),

@@ -1,7 +1,7 @@
 """The one face of all closures in the plane: from the moments that a coarse model has to the one it lacks."""
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor, nn
@@ -15,12 +15,17 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Moments:
     """What a coarse model knows, on points (...) or on grids (..., n, n): c (real), z_2 and the deviator of
-    the strain rate (complex), float64; `grid` where closures that look at neighbours are asked."""
+    the strain rate (complex), float64; `grid` where closures that look at neighbours are asked.
+
+    kept: what a closure has made of c and z_2 alone, by name, with the two. Who asks again at the same c and
+    z_2 hands on the same dictionary; who writes other values into these tensors takes a new one.
+    """
 
     c: Tensor
     z2: Tensor
     strain: Tensor
     grid: "PeriodicSquare | None" = None
+    kept: dict[str, tuple[Tensor, ...]] = field(default_factory=dict)
 
 
 class Closure(nn.Module):

@@ -1,7 +1,5 @@
 """Learned closure that also looks at derivatives of q."""
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
@@ -28,10 +26,6 @@ class Gradient(Neural):
     terms = 8
     settings: GradientSettings
 
-    def __init__(self, settings: Any = None) -> None:
-        super().__init__(settings)
-        self._last: tuple[Tensor, Tensor, Tensor] | None = None
-
     def seen(self, q: Tensor, moments: Moments) -> tuple[list[Tensor], list[Tensor]]:
         """As in the class."""
         up, down, twice, laplacian, inner = combined(self.slopes(q, moments))
@@ -45,14 +39,12 @@ class Gradient(Neural):
         return scalars, terms
 
     def slopes(self, q: Tensor, moments: Moments) -> Tensor:
-        """`derivatives`; those of before where the very same moments come again without gradients, as in the
-        Stokes solves of one state."""
-        grid = grid_of(self.family, moments)
-        if torch.is_grad_enabled():
-            return derivatives(q, grid)
-        if self._last is None or self._last[0] is not moments.z2 or self._last[1] is not moments.c:
-            self._last = (moments.z2, moments.c, derivatives(q, grid))
-        return self._last[2]
+        """`derivatives`, made once for a state: the Stokes solves of one differ in the strain rate alone."""
+        c, z2, found = moments.kept.get("slopes", (None, None, None))
+        if c is not moments.c or z2 is not moments.z2 or found is None:
+            found = derivatives(q, grid_of(self.family, moments))
+            moments.kept["slopes"] = (moments.c, moments.z2, found)
+        return found
 
 
 def grid_of(family: str, moments: Moments) -> PeriodicSquare:

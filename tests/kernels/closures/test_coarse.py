@@ -1,3 +1,5 @@
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -162,7 +164,15 @@ def test_forward_steps_are_those_of_run_in_any_segments(segment):
 
 
 @pytest.mark.parametrize("alike", [True, False])
-@pytest.mark.parametrize("closure", [Narrow, Strained, Quadratic])
+@pytest.mark.parametrize(
+    "closure",
+    [
+        Narrow,
+        Strained,
+        Quadratic,
+        *(partial(drawn, name, 0.3) for name in ("local", "strain", "gradient", "cnn")),
+    ],
+)
 def test_compiled_steps_are_those_of_torch(closure, alike):
     c, z2 = waves(16, 0.2, (0, 1), alike)
     alpha = torch.tensor([-3.0, -1.0], dtype=torch.float64).reshape(2, 1, 1)
