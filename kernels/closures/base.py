@@ -1,7 +1,7 @@
 """The one face of all closures in the plane: from the moments that a coarse model has to the one it lacks."""
 
 from abc import abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor, nn
@@ -17,15 +17,15 @@ class Moments:
     """What a coarse model knows, on points (...) or on grids (..., n, n): c (real), z_2 and the deviator of
     the strain rate (complex), float64; `grid` where closures that look at neighbours are asked.
 
-    kept: what a closure has made of c and z_2 alone, by name, with the two. Who asks again at the same c and
-    z_2 hands on the same dictionary; who writes other values into these tensors takes a new one.
+    kept: what a closure has made of c and z_2 alone, by name, for those who ask again at this state with
+    another strain rate: they hand on a dictionary that is of no other state. None: nothing is kept.
     """
 
     c: Tensor
     z2: Tensor
     strain: Tensor
     grid: "PeriodicSquare | None" = None
-    kept: dict[str, tuple[Tensor, ...]] = field(default_factory=dict)
+    kept: dict[str, Tensor] | None = None
 
 
 class Closure(nn.Module):

@@ -75,7 +75,7 @@ class FastSteps:
         torch.fft.irfft2(self.spectra, s=(self.n, self.n), out=self.values)
         e3, e2, e1 = map(_array, self.rates.history)
         loops.prepare(a.values, e1, e2, e3, a.z2, a.linear, a.guess, a.c)
-        z4, g = map(_array, self.rates.close(self.c, self.z2, self.linear, {}))
+        z4, g = map(_array, self.rates.close(self.c, self.z2, self.linear))
         self._solve(z4, g)
         loops.rates(a.values, a.flow, a.c, a.z2, z4, g, self.numbers[2], strain, a.out)
         return self.out

@@ -194,7 +194,7 @@ class Rates:
         """The flow of c and z_2 by `count` Stokes solves from the strain rate e. Closures that look at the
         strain rate are shown `seen`, or the latest before every solve where it is None."""
         change, weights = None, self.chebyshev if seen is None else self.stepping
-        kept: dict[str, tuple[Tensor, ...]] = {}
+        kept: dict[str, Tensor] = {}
         for k in range(count):
             if k == 0 or (seen is None and self.closure.strain_aware):
                 z4, g, known, conjugate, along = self._stress(c, z2, e if seen is None else seen, kept)
@@ -210,9 +210,7 @@ class Rates:
         flow = Flow(parts[:, 2], parts[:, 3], parts[:, 4], _joined(parts))
         return Known(c, z2, z4, g, flow)
 
-    def _stress(
-        self, c: Tensor, z2: Tensor, e: Tensor, kept: dict[str, tuple[Tensor, ...]]
-    ) -> tuple[Tensor, ...]:
+    def _stress(self, c: Tensor, z2: Tensor, e: Tensor, kept: dict[str, Tensor]) -> tuple[Tensor, ...]:
         """z_4, g, and sigma = known + conj(e) conjugate + e along."""
         p, (z4, g) = self.physics, self.close(c, z2, e, kept)
         turned = (p.alpha - p.beta * p.zeta * c) * 0.5 + (p.beta * p.zeta / 4.0) * g
@@ -220,7 +218,7 @@ class Rates:
         return z4, g, known, (p.beta / 4.0) * z4, (p.beta / 4.0) * g
 
     def close(
-        self, c: Tensor, z2: Tensor, e: Tensor, kept: dict[str, tuple[Tensor, ...]]
+        self, c: Tensor, z2: Tensor, e: Tensor, kept: dict[str, Tensor] | None = None
     ) -> tuple[Tensor, Tensor]:
         """z_4 and g of the closure; kept: see `Moments`, of this c and z_2."""
         moments = Moments(c, z2, e, self.grid, kept)

@@ -39,12 +39,12 @@ class Gradient(Neural):
         return scalars, terms
 
     def slopes(self, q: Tensor, moments: Moments) -> Tensor:
-        """`derivatives`, made once for a state: the Stokes solves of one differ in the strain rate alone."""
-        c, z2, found = moments.kept.get("slopes", (None, None, None))
-        if c is not moments.c or z2 is not moments.z2 or found is None:
-            found = derivatives(q, grid_of(self.family, moments))
-            moments.kept["slopes"] = (moments.c, moments.z2, found)
-        return found
+        """`derivatives`, made once for a state where its asker keeps them, as its Stokes solves do."""
+        if moments.kept is None:
+            return derivatives(q, grid_of(self.family, moments))
+        if "slopes" not in moments.kept:
+            moments.kept["slopes"] = derivatives(q, grid_of(self.family, moments))
+        return moments.kept["slopes"]
 
 
 def grid_of(family: str, moments: Moments) -> PeriodicSquare:
