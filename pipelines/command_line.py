@@ -15,6 +15,7 @@ from kernels.errors import InputError  # noqa: E402
 from pipelines import (  # noqa: E402
     catalog_commands,
     export_command,
+    predict_command,
     service_commands,
     store_commands,
     study_commands,
@@ -38,6 +39,7 @@ app.command(catalog_commands.catalog_app)
 store_commands.add_store_commands(catalog_commands.catalog_app)
 app.command(study_commands.study_app)
 service_commands.register(app, run_app)
+predict_command.register(app)
 export_command.register(app)
 
 
@@ -127,57 +129,6 @@ def closure(
         outcome = run_pipeline(load_config(config, ClosureConfig), where, prefect)
     print_frame(outcome.scores, "table", "Scores on the test runs")
     _print(f"report: {outcome.report}")
-
-
-@app.command
-def predict(
-    model_key: Annotated[
-        str,
-        Parameter(
-            help="First characters of a model's key, as pushforward catalog list --stage train_gp shows."
-        ),
-    ],
-    part_file: Annotated[Path, Parameter(help="Mesh file: VTU, VTK, VTP, SU2 or CGNS.")],
-    *,
-    parameter: Annotated[
-        tuple[str, ...], Parameter(help="NAME=VALUE, for every input besides the shape.", negative=())
-    ] = (),
-    output: Annotated[
-        Path | None, Parameter(help="VTU file to write; default PART_FILE with _prediction.vtu.")
-    ] = None,
-    project: Project = None,
-) -> None:
-    """Predict all fields, with standard deviations, on a mesh that the model has not seen."""
-    from pipelines.prediction import predict_file
-
-    target = output or part_file.with_name(f"{part_file.stem}_prediction.vtu")
-    catalog = catalog_commands.open_catalog(project)
-    try:
-        done = predict_file(catalog, model_key, part_file, _parameters(parameter), target)
-    finally:
-        catalog.close()
-    for name, mean, spread, units in done.scalars:
-        _print(f"{name}: {mean:.6g} +- {spread:.2g} {units}")
-    if done.extrapolates:
-        sys.stderr.write(
-            f"warning: {part_file} is far from the training shapes (distance {done.distance:.2g} "
-            "training standard "
-            "deviations): its error bars cannot be trusted; simulate some parts like it and train again\n"
-        )
-    _print(f"written: {done.path}")
-
-
-def _parameters(given: tuple[str, ...]) -> dict[str, float]:
-    values = {}
-    for entry in given:
-        name, _, text = entry.partition("=")
-        try:
-            values[name.strip()] = float(text)
-        except ValueError as error:
-            raise InputError(
-                f"--parameter {entry!r}: expected NAME=NUMBER, as in --parameter load=2.5e8"
-            ) from error
-    return values
 
 
 def _print(line: str) -> None:

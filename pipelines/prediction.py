@@ -11,6 +11,7 @@ from catalogs.catalog import Catalog
 from catalogs.formats.reader import read_files
 from catalogs.formats.vtk import write_vtu
 from kernels.errors import InputError
+from pipelines.models import SURROGATE, model_of
 from stages.base import Stage, by_role
 from stages.registry import STAGES
 from stages.variables import FIELD, PARAMETER, SCALAR
@@ -34,7 +35,11 @@ def predict_file(
     Raises InputError where the key is no model, the file cannot be used, a parameter is missing or unknown,
     or the mesh cannot be morphed.
     """
-    key = _model_key(catalog, model_key)
+    key, stage = model_of(catalog, model_key)
+    if stage != SURROGATE:
+        raise InputError(
+            f"artifact {key[:12]} is an operator, expected a model of {SURROGATE!r}: see predict_cases"
+        )
     _check_output(file, output)
     made_by = _relatives(catalog, key, "input")
     raw = read_files([file])
@@ -69,26 +74,6 @@ def _check_output(file: Path, output: Path) -> None:
         )
     if output.exists() and file.exists() and output.samefile(file):
         raise InputError(f"--output {output} is the part's own file: name another, it would be written over")
-
-
-def _model_key(catalog: Catalog, prefix: str) -> str:
-    key = catalog.resolve(prefix)
-    stage = catalog.show(key)["stage"]
-    if stage != "train_gp":
-        table = catalog.list()
-        models = table.loc[table["stage"] == "train_gp", "key"].str.slice(0, 12)
-        if stage in ("train_operator", "ensemble"):
-            raise InputError(
-                f"artifact {key[:12]} is an operator, the result of stage {stage!r}; expected a model of "
-                "`train_gp`: write the operator as a program with `pushforward export`, or call the stage "
-                "predict_operator on new cases"
-            )
-        raise InputError(
-            f"artifact {key[:12]} is the result of stage {stage!r}, not a model; "
-            "models of this catalog are: "
-            f"{', '.join(models) or 'none, run `pushforward run surrogate` first'}"
-        )
-    return key
 
 
 def _relatives(catalog: Catalog, key: str, direction: str) -> dict[str, str]:

@@ -48,16 +48,13 @@ def run(config: StageConfig, *, raw: xr.Dataset) -> xr.Dataset:
         raise InputError(
             f"stage 'ingest_arrays' got {type(config).__name__}, expected IngestArraysConfig: pass one"
         )
-    data = raw.copy()
-    channels(data)
-    _check_prescribed(data)
-    data["sample_name"] = _named(data)
-    data = _mesh(data) if is_mesh(data) else _grid(data)
-    data = data.assign({name: _float(data[name].variable) for name in _used(data)})
+    channels(raw)
+    _check_prescribed(raw)
+    data = canonical(raw)
     signature(data)
-    bad, ranges = _scan(data)
+    bad, ranges = scanned(data)
     if bad:
-        data = _without(config, data, bad)
+        data = without(data, bad, config.missing)
     still = [name for name in by_role(data, FIELD) if _is_constant(*ranges[name], data[name].dtype)]
     if still and config.constant_outputs == "refuse":
         shown = ", ".join(f"{name!r} is {ranges[name][0]:g}" for name in still)
@@ -69,6 +66,17 @@ def run(config: StageConfig, *, raw: xr.Dataset) -> xr.Dataset:
         data = data.drop_vars(still).assign_attrs(constant_outputs=still)
         channels(data)
     return data
+
+
+def canonical(raw: xr.Dataset) -> xr.Dataset:
+    """The samples with names, in the order of axes, the units and the precision that `run` says; lazy.
+
+    Raises InputError as `run` does for all that needs no look at the values of the variables.
+    """
+    data = raw.copy()
+    data["sample_name"] = _named(data)
+    data = _mesh(data) if is_mesh(data) else _grid(data)
+    return data.assign({name: _float(data[name].variable) for name in _used(data)})
 
 
 def _used(data: xr.Dataset) -> list[str]:
@@ -205,7 +213,7 @@ def _mesh(data: xr.Dataset) -> xr.Dataset:
     return data
 
 
-def _scan(data: xr.Dataset) -> tuple[dict[int, str], dict[str, tuple[float, float]]]:
+def scanned(data: xr.Dataset) -> tuple[dict[int, str], dict[str, tuple[float, float]]]:
     """Row -> name of its first variable that is not finite; smallest and largest value of each variable over
     all other samples. Raises InputError where cells cannot be used.
     """
@@ -257,9 +265,13 @@ def _check_cells(x: np.ndarray, cells: np.ndarray, sample: str) -> None:
         )
 
 
-def _without(config: IngestArraysConfig, data: xr.Dataset, bad: dict[int, str]) -> xr.Dataset:
+def without(data: xr.Dataset, bad: dict[int, str], missing: str) -> xr.Dataset:
+    """The data set without its bad samples, which are named in an attribute; bad: row -> name of a variable.
+
+    Raises InputError naming them where missing is "refuse", and where no sample is left.
+    """
     names = sample_names(data)
-    if config.missing == "refuse":
+    if missing == "refuse":
         shown = pairs_shown([f"{wrong!r} of sample {names[row]}" for row, wrong in bad.items()])
         raise InputError(
             f"{len(bad)} of {len(names)} samples have values that are not finite: {shown}; expected numbers: "

@@ -16,6 +16,7 @@ from stages import (
     ingest_arrays,
     moments,
     morph,
+    new_cases,
     normalise,
     predict,
     predict_operator,
@@ -76,4 +77,7 @@ CLOSURE: dict[str, Stage] = _named(
     report_closure.STAGE,
 )
 
-STAGES: dict[str, Stage] = {**SURROGATE, **OPERATOR, **CLOSURE}
+NEW_CASES: dict[str, Stage] = _named(new_cases.STAGE)
+"""What `pushforward predict` runs before the stage of the model's pipeline that predicts."""
+
+STAGES: dict[str, Stage] = {**SURROGATE, **OPERATOR, **CLOSURE, **NEW_CASES}

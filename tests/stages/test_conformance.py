@@ -9,14 +9,22 @@ from kernels.errors import InputError
 from pipelines.config import load_config
 from pipelines.operator_config import OperatorConfig
 from stages.ragged import concat, take
-from stages.registry import CLOSURE, STAGES, SURROGATE
+from stages.registry import CLOSURE, NEW_CASES, STAGES, SURROGATE
 from stages.variables import VARIABLES
 from tests.stages.closure_sets import closed, forecast, moments
 
 CUT = [name for name, stage in STAGES.items() if stage.split_over and name not in ("ingest", "ingest_arrays")]
 
 LAZY = ["common_mesh", "morph", "reduce", "evaluate", "split", "normalise", "train_operator", "ensemble"]
-LAZY += ["predict_operator", "evaluate_operator", "evaluate_closure", "simulate_kinetic", "moments", "close"]
+LAZY += [
+    "predict_operator",
+    "new_cases",
+    "evaluate_operator",
+    "evaluate_closure",
+    "simulate_kinetic",
+    "moments",
+    "close",
+]
 LAZY += ["train_closure", "acquire", "infer_parameters"]
 
 FEEDS = {
@@ -34,6 +42,7 @@ FEEDS = {
     "ensemble": {"data": "generate", "split": "split", "members.0": "train_operator"},
     "predict_operator": {"data": "generate", "split": "split", "model": "ensemble"},
     "evaluate_operator": {"data": "generate", "split": "split", "predictions.mgno.0": "predict_operator"},
+    "new_cases": {"raw": "generate", "model": "ensemble"},
     "simulate_kinetic": {"conditions": "conditions"},
     "moments": {"simulations": "simulate_kinetic"},
     "train_closure": {"runs.0": "moments"},
@@ -72,6 +81,8 @@ def config_of(name: str):
         return load_config("surrogate_small").section(name)
     if name in CLOSURE:
         return CLOSURE[name].config(**SMALL.get(name, {}))
+    if name in NEW_CASES:
+        return NEW_CASES[name].config()
     label = "train_operator.mgno.0" if name == "train_operator" else name
     return load_config("operator_small", OperatorConfig).section(label)
 
