@@ -16,3 +16,10 @@ def torch_threads(count: int | None) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def threads_each(count: int | None, processes: int) -> int:
+    """Threads of torch in each of several processes: `count`; None divides those of this one."""
+    import torch
+
+    return count or max(1, torch.get_num_threads() // processes)

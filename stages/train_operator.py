@@ -2,8 +2,9 @@
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, fields
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -14,6 +15,7 @@ from pydantic import Field, TypeAdapter, ValidationInfo, field_validator
 from kernels.errors import InputError
 from kernels.operators.settings import SETTINGS
 from kernels.operators.training.options import LEARNING_RATES, Loss, Options, Precision, Schedule
+from kernels.torch_threads import threads_each
 from stages.base import Progress, Stage, StageConfig, schema
 from stages.operator_data import Channels, Samples, channels, takes_logarithm
 from stages.operator_model import SCALES, model_dataset
@@ -22,9 +24,10 @@ from stages.ragged import sample_names
 from stages.variables import TRAIN, VALIDATION
 
 if TYPE_CHECKING:
-    from kernels.operators.base import Operator
-    from kernels.operators.training.loop import Diverged, Outcome, Transform
+    from kernels.operators.base import Batch, Operator, Signature
+    from kernels.operators.training.loop import Transform
     from kernels.operators.training.losses import Scales
+    from kernels.operators.training.outcome import Diverged, Outcome
     from kernels.operators.training.stream import Stream
     from kernels.operators.training.weak_form import Diffusion
 
@@ -54,6 +57,8 @@ class TrainOperatorConfig(StageConfig):
     kernels.operators.training.symmetries. resolutions: factors of the grid, one drawn a batch. equation: a
     further term of the loss. memory_mb: of the samples that are held at a time; they are shuffled within.
     on_nan: a loss that is not finite is an error, or ends training and keeps the last good weights.
+    devices: GPUs of this machine (processes on a CPU) over which every batch is divided; each process holds
+    `memory_mb` and has `threads`. The result is that of one device to rounding.
     """
 
     model: str = "mgno"
@@ -79,6 +84,7 @@ class TrainOperatorConfig(StageConfig):
     checkpoint_seconds: float = Field(default=60.0, ge=0.0)
     memory_mb: float = Field(default=512.0, gt=0.0)
     on_nan: Literal["error", "keep"] = "error"
+    devices: int = Field(default=1, ge=1)
 
     @field_validator("model")
     @classmethod
@@ -111,9 +117,11 @@ def run(
     Losses are in physical units. Returns the model of one member, see `stages.operator_model`. On one
     machine and one number of threads the weights are a function of config and inputs, also where the run was
     killed and went on from `scratch`; `max_minutes` gives this up. `progress(done, total, text)`: batches.
+    Several `devices` are processes that import this package anew; none is left when this returns or raises.
 
     Raises InputError for fewer training samples than a batch, parts without samples, scales of other
-    channels, symmetries, resolutions or equations that do not fit the grid, and a loss that is not finite.
+    channels, symmetries, resolutions or equations that do not fit the grid, a loss that is not finite, more
+    devices than there are GPUs or samples in a batch, and a process of the training that is killed.
     """
     from kernels.operators.families import build
 
@@ -143,6 +151,7 @@ def run(
         "stopped": note or ("early" if _early(outcome, config) else ""),
     }
     attrs |= {"compiled": outcome.compiled, "device": outcome.device}
+    attrs["threads"] = threads_each(config.threads, config.devices)
     return model_dataset([operator], family, scales, data, [config.seed], history, attrs)
 
 
@@ -180,7 +189,7 @@ def _trained(
         schedule=config.schedule, weight_decay=config.weight_decay, clip=config.clip, loss=config.loss,
         seed=config.seed, precision=config.precision, compile=config.compile, threads=config.threads,
         accelerator=config.accelerator, patience=config.patience, keep=config.keep,
-        max_minutes=config.max_minutes, checkpoint_seconds=config.checkpoint_seconds,
+        max_minutes=config.max_minutes, checkpoint_seconds=config.checkpoint_seconds, devices=config.devices,
     )  # fmt: skip
     train_stream, watched_stream = (_stream(config, one, most) for one in (samples, watched))
     return train(operator, train_stream, watched_stream, torch_scales(samples.scales), options, hooks)
@@ -230,35 +239,39 @@ def _transform(config: TrainOperatorConfig, samples: Samples) -> "Transform | No
 
     signature = samples.signature
     symmetries.check(config.symmetries, signature)
-    steps: list[Callable[..., Any]] = []
+    steps: list[Transform] = []
     if config.symmetries:
-        steps.append(lambda batch, chance: symmetries.apply(batch, config.symmetries, signature, chance))
+        steps.append(partial(_turned, names=config.symmetries, signature=signature))
     if config.resolutions:
-        steps.append(_at_resolutions(config, samples))
-    if not steps:
-        return None
-
-    def transform(batch: Any, chance: Any) -> Any:
-        for step in steps:
-            batch = step(batch, chance)
-        return batch
-
-    return transform
+        if signature.layout != "grid":
+            raise InputError(
+                "resolutions are factors of a grid, and the data set is of meshes: leave them out"
+            )
+        steps.append(partial(_resized, factors=config.resolutions, signature=signature))
+    return partial(_one_after_the_other, steps=steps) if steps else None
 
 
-def _at_resolutions(config: TrainOperatorConfig, samples: Samples) -> Callable[..., Any]:
+# of the module, not within another function, so that they reach other processes
+
+
+def _turned(batch: "Batch", chance: Any, names: Sequence[str], signature: "Signature") -> "Batch":
+    from kernels.operators.training import symmetries
+
+    return symmetries.apply(batch, names, signature, chance)
+
+
+def _resized(batch: "Batch", chance: Any, factors: Sequence[int], signature: "Signature") -> "Batch":
     import torch
 
     from kernels.operators.resolutions import at_resolution
 
-    if samples.signature.layout != "grid":
-        raise InputError("resolutions are factors of a grid, and the data set is of meshes: leave them out")
+    return at_resolution(batch, factors[int(torch.randint(len(factors), (), generator=chance))], signature)
 
-    def step(batch: Any, chance: Any) -> Any:
-        factor = config.resolutions[int(torch.randint(len(config.resolutions), (), generator=chance))]
-        return at_resolution(batch, factor, samples.signature)
 
-    return step
+def _one_after_the_other(batch: "Batch", chance: Any, steps: "Sequence[Transform]") -> "Batch":
+    for step in steps:
+        batch = step(batch, chance)
+    return batch
 
 
 def _equation(config: TrainOperatorConfig, samples: Samples) -> "Diffusion | None":

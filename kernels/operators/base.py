@@ -66,6 +66,7 @@ class MeshBatch:
     a node belongs to, from 0; dirichlet (nodes,) bool: nodes where the output is given as zero or as stated
     in the training data; digests (samples): a name for each mesh, by which what is made from it is kept;
     prescribed (nodes, outputs) float64: normalised values of the outputs where `dirichlet`; None: not known.
+    extent: longest of the batch that these are a share of; None: they are all.
     """
 
     x: Tensor
@@ -74,6 +75,13 @@ class MeshBatch:
     dirichlet: Tensor
     digests: tuple[str, ...]
     prescribed: Tensor | None = None
+    extent: float | None = None
+
+    def longest(self) -> float:
+        """Longest extent along an axis of all meshes together."""
+        if self.extent is not None:
+            return self.extent
+        return float((self.x.max(0).values - self.x.min(0).values).max())
 
 
 @dataclass

@@ -83,7 +83,7 @@ def to_device(batch: Batch, dtype: torch.dtype, device: torch.device | str) -> B
         moved.mesh = MeshBatch(
             mesh.x.to(device), mesh.connectivity.to(device), mesh.sample.to(device),
             mesh.dirichlet.to(device), mesh.digests,
-            None if mesh.prescribed is None else mesh.prescribed.to(device),
+            None if mesh.prescribed is None else mesh.prescribed.to(device), mesh.extent,
         )  # fmt: skip
     return moved
 

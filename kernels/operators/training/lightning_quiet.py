@@ -12,6 +12,7 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.plugins.environments import LightningEnvironment
+from lightning.pytorch.strategies import DDPStrategy
 
 from kernels.errors import InputError
 from kernels.operators.training.options import Options
@@ -22,28 +23,46 @@ _LOGGERS = ("lightning", "lightning.pytorch", "lightning.fabric", "lightning.pyt
 
 @contextmanager
 def quiet_trainer(options: Options, epochs: int) -> Iterator[pl.Trainer]:
-    """A trainer for `epochs` epochs of one process; no logs, bars, files or handlers of signals.
+    """A trainer for `epochs` epochs in this process; no logs, bars, files or handlers of signals.
 
+    Where options.devices > 1 this must be one of as many processes that are a process group of torch.
     Raises InputError where a GPU is asked for and there is none.
     """
-    if options.accelerator == "gpu" and not (torch.cuda.is_available() or torch.backends.mps.is_available()):
-        raise InputError(
-            f"accelerator is 'gpu', and torch {torch.__version__} sees none on this machine: set it to "
-            '"auto" or "cpu", or install a torch that is built for it'
-        )
+    check_accelerator(options)
     with ExitStack() as stack:
         for guard in (torch_threads(options.threads), _random(), _environment(), _silence(), _signals()):
             stack.enter_context(guard)
         # weights and batches have their precision; its own for float64 would make complex weights real
         mixed = options.precision if options.precision.endswith("mixed") else "32-true"
         trainer = pl.Trainer(
-            accelerator=options.accelerator, devices=1, precision=mixed, max_epochs=epochs,
-            logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
-            num_sanity_val_steps=0, use_distributed_sampler=False, plugins=[LightningEnvironment()],
+            accelerator=options.accelerator, devices=options.devices, strategy=_strategy(options),
+            precision=mixed, max_epochs=epochs, logger=False, enable_checkpointing=False,
+            enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0,
+            use_distributed_sampler=False, plugins=[LightningEnvironment()],
         )  # fmt: skip
         # its handler would put off SIGTERM to the end of a step, and ours would not be asked
         trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
         yield trainer
+
+
+def check_accelerator(options: Options) -> None:
+    """Raise InputError where a GPU is asked for and there is none."""
+    if options.accelerator == "gpu" and not (torch.cuda.is_available() or torch.backends.mps.is_available()):
+        raise InputError(
+            f"accelerator is 'gpu', and torch {torch.__version__} sees none on this machine: set it to "
+            '"auto" or "cpu", or install a torch that is built for it'
+        )
+
+
+def _strategy(options: Options) -> str | DDPStrategy:
+    """DDP where there are several processes.
+
+    Looking for unused weights lets an operator have some, and keeps the buckets in which gradients are
+    summed: DDP would rearrange them after the first step, and a run that was resumed would round otherwise.
+    """
+    if options.devices == 1:
+        return "auto"
+    return DDPStrategy(find_unused_parameters=True, broadcast_buffers=False)
 
 
 @contextmanager

@@ -4,25 +4,30 @@ import json
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
 import torch
+import torch.distributed as dist
 from torch import Tensor
 
 from kernels.operators.base import Batch, Operator, seeded
-from kernels.operators.training.batches import to_device
+from kernels.operators.training.batches import select, to_device
 from kernels.operators.training.checkpoints import copied, load, put_back, save, tensors_of
-from kernels.operators.training.lightning_quiet import quiet_trainer
+from kernels.operators.training.lightning_quiet import check_accelerator, quiet_trainer
 from kernels.operators.training.losses import LOSSES, Scales, relative_l2
 from kernels.operators.training.options import Options
 from kernels.operators.training.order import step_seed
+from kernels.operators.training.outcome import Diverged, NotFinite, Outcome, State
+from kernels.operators.training.processes import in_processes
 from kernels.operators.training.schedules import SCHEDULES
+from kernels.operators.training.shares import Share, check_devices, devices_of
 from kernels.operators.training.stream import Step, Stream
 from kernels.operators.training.weak_form import Diffusion, residual
+from kernels.torch_threads import threads_each
 
 Transform = Callable[[Batch, torch.Generator], Batch]
 """A batch -> another one of the same problem; all chance comes from the generator."""
@@ -31,34 +36,6 @@ Report = Callable[[int, int, str], None]
 """`report(done, total, text)`: batches done of all, and the latest figures."""
 
 _DTYPES = {"32-true": torch.float32, "bf16-mixed": torch.float32, "64-true": torch.float64}
-
-
-@dataclass(frozen=True)
-class Diverged:
-    """A loss or a gradient that is not finite: where, counted from 1, and the samples of the batch."""
-
-    what: str
-    epoch: int
-    step: int
-    positions: np.ndarray
-    learning_rate: float
-
-
-@dataclass
-class State:
-    """Where a training is, everything that a checkpoint holds beside weights and optimizer."""
-
-    epoch: int = 0
-    step: int = 0
-    total: float = 0.0
-    seconds: float = 0.0
-    spent: float = 0.0
-    best_error: float = math.inf
-    waited: int = 0
-    stopped: bool = False
-    train_loss: list[float] = field(default_factory=list)
-    validation_error: list[float] = field(default_factory=list)
-    epoch_seconds: list[float] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -72,25 +49,6 @@ class Hooks:
     scratch: Path | None = None
 
 
-@dataclass
-class Outcome:
-    """What training gave: its history, where it resumed, and why it ended early, if it did."""
-
-    state: State
-    resumed: tuple[int, int] | None = None
-    diverged: Diverged | None = None
-    compiled: str = "no"
-    device: str = "cpu"
-
-
-class NotFinite(Exception):
-    """Raised inside the loop where the loss or the gradient is not finite."""
-
-    def __init__(self, diverged: Diverged) -> None:
-        super().__init__(diverged.what)
-        self.diverged = diverged
-
-
 def train(
     operator: Operator, stream: Stream, validation: Stream, scales: Scales, options: Options,
     hooks: Hooks | None = None,
@@ -100,30 +58,58 @@ def train(
     After it the operator has the weights that `options.keep` says. After a loss that was not finite these are
     the ones before that step, or, where their validation error is not finite either, those of the last epoch
     where it was; in the first epoch, those that training began with. A checkpoint of another folder or of
-    other options is not gone on from.
+    other options, so of another number of devices, is not gone on from.
     On one CPU thread count a run that was killed anywhere ends with the same bits. Handlers of signals,
     seeds, thread counts and environment are as they were, in the end.
+    On several devices each has a process with a share of every batch, see `in_processes`. The gradient is
+    that of the mean over the whole batch, so the result is that of one device to rounding, unless the
+    operator itself draws numbers (dropout). Operator, streams, transform and equation must be picklable then.
+
+    Raises InputError where there are too few GPUs or samples in a batch for the devices.
     """
-    module = _Module(operator, stream, validation, scales, options, hooks or Hooks())
-    outcome = module.outcome
+    hooks = hooks or Hooks()
+    module = _Module(operator, stream, validation, scales, options, hooks)
     if not module.state.stopped and module.state.epoch < options.epochs:
-        try:
-            with quiet_trainer(options, options.epochs - module.state.epoch) as trainer:
-                trainer.fit(module)
-        except NotFinite as error:
-            outcome.diverged = error.diverged
+        if options.devices == 1:
+            module.fit_here()
+        else:
+            check_accelerator(options)
+            check_devices(options, stream)
+            given = (operator, stream, validation, scales, options, replace(hooks, report=None))
+            threads = threads_each(options.threads, options.devices)
+            module.take(in_processes(_train_share, given, devices_of(options), threads, hooks.report))
     module.to("cpu")
     module.finish()
-    return outcome
+    return module.outcome
+
+
+def _train_share(given: tuple[Any, ...], report: Report | None) -> "_Trained":
+    """What one of several processes does."""
+    operator, stream, validation, scales, options, hooks = given
+    share = Share(dist.get_rank(), dist.get_world_size())
+    module = _Module(operator, stream, validation, scales, options, replace(hooks, report=report), share)
+    module.fit_here()
+    return _Trained(module.outcome, copied(module.operator), module._best, module._good)
+
+
+@dataclass(frozen=True)
+class _Trained:
+    """What a process hands over: its outcome, weights, those of the best and of the last good epoch."""
+
+    outcome: Outcome
+    tensors: dict[str, Tensor]
+    best: dict[str, Tensor] | None
+    good: dict[str, Tensor] | None
 
 
 class _Module(pl.LightningModule):
     def __init__(
         self, operator: Operator, stream: Stream, validation: Stream, scales: Scales, options: Options,
-        hooks: Hooks,
+        hooks: Hooks, share: Share | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
         self.operator, self.options, self.hooks = operator, options, hooks
+        self.share = share or Share()
         self.stream, self.validation, self.scales = stream, validation, scales
         self.kind = _DTYPES[options.precision]
         operator.to_precision(self.kind)
@@ -153,7 +139,9 @@ class _Module(pl.LightningModule):
         return _Epochs(self)
 
     def transfer_batch_to_device(self, batch: Step, device: torch.device, dataloader_idx: int) -> Step:
-        return replace(batch, batch=to_device(batch.batch, self.kind, device))
+        # what a transform draws, it draws for the whole batch, whatever the number of devices
+        values = batch.batch if self.hooks.transform is not None else self.share.of(batch.batch)
+        return replace(batch, batch=to_device(values, self.kind, device))
 
     def on_fit_start(self) -> None:
         self._begun = self._saved = time.monotonic()
@@ -161,31 +149,48 @@ class _Module(pl.LightningModule):
         self.outcome.device = str(self.device)
         if self.options.compile:
             self._call, self.outcome.compiled = _compiled(self.operator, self.stream, self.kind, self.device)
+        if self.share.count > 1 and self.state.epoch == self.state.step == 0:
+            self._see_first()
 
     def on_train_batch_start(self, batch: Step, batch_idx: int) -> None:
         total = self.options.epochs * self.stream.steps
         done = (self.state.epoch * self.stream.steps + batch.number) / max(1, total - 1)
         if self.options.max_minutes is not None:
-            done = max(done, self._spent() / (60.0 * self.options.max_minutes))
+            spent = self.share.first(self._spent(), self.device)
+            done = max(done, spent / (60.0 * self.options.max_minutes))
         self._rate = self.options.learning_rate * SCHEDULES[self.options.schedule](min(done, 1.0))
         for group in self.trainer.optimizers[0].param_groups:
             group["lr"] = self._rate
-        torch.manual_seed(step_seed(self.options.seed, self.state.epoch, batch.number))
+        torch.manual_seed(step_seed(self.options.seed, self.state.epoch, batch.number) + self.share.rank)
         self._now = batch.number
 
     def training_step(self, batch: Step, batch_idx: int) -> Tensor:
-        values = batch.batch
-        chance = seeded(step_seed(self.options.seed, self.state.epoch, batch.number))
-        if self.hooks.transform is not None:
-            values = self.hooks.transform(values, chance)
+        values, chance = self._values(batch)
         predicted = self._call[0](values).to(self.kind)
         with torch.autocast(self.device.type, enabled=False):
             loss = self._loss_of(predicted, values, chance)
         self._seen = batch.positions
-        self._loss = float(loss.detach())
+        part = values.samples / len(batch.positions)
+        self._loss = self.share.total(float(loss.detach()) * part, self.device)
         if not math.isfinite(self._loss):
             raise NotFinite(self._diverged("loss"))
-        return loss
+        return loss * (part * self.share.count)  # gradients are averaged over the processes
+
+    def _values(self, batch: Step) -> tuple[Batch, torch.Generator]:
+        """What this process trains on in a step, and the source of chance, which is the same in all."""
+        chance = seeded(step_seed(self.options.seed, self.state.epoch, batch.number))
+        if self.hooks.transform is None:
+            return batch.batch, chance
+        return self.share.of(self.hooks.transform(batch.batch, chance)), chance
+
+    def _see_first(self) -> None:
+        """Show the first sample to the operator: what it keeps of that is the same in every process."""
+        values = next(iter(self.stream.epoch(0))).batch.to(self.kind)
+        if self.hooks.transform is not None:
+            values = self.hooks.transform(values, seeded(step_seed(self.options.seed, 0, 0)))
+        self.operator.train()
+        with torch.no_grad():
+            self.operator(to_device(select(values, np.arange(1)), self.kind, self.device))
 
     def _loss_of(self, predicted: Tensor, values: Batch, chance: torch.Generator) -> Tensor:
         loss = LOSSES[self.options.loss](predicted, values, self.scales, self.hooks.boundary).mean()
@@ -239,6 +244,20 @@ class _Module(pl.LightningModule):
 
     # --- ours
 
+    def fit_here(self) -> None:
+        """Step through the epochs that are left, in this process."""
+        try:
+            with quiet_trainer(self.options, self.options.epochs - self.state.epoch) as trainer:
+                trainer.fit(self)
+        except NotFinite as error:
+            self.outcome.diverged = error.diverged
+
+    def take(self, trained: _Trained) -> None:
+        """Be what the process was that trained."""
+        self.outcome, self.state = trained.outcome, trained.outcome.state
+        put_back(self.operator, trained.tensors)
+        self._best, self._good = trained.best, trained.good
+
     def finish(self) -> None:
         """Leave the weights that are to be kept in the operator."""
         if self.options.keep == "best" and self._best is not None:
@@ -254,7 +273,7 @@ class _Module(pl.LightningModule):
 
     def _is_over(self) -> bool:
         minutes = self.options.max_minutes
-        return minutes is not None and self._spent() >= 60.0 * minutes
+        return minutes is not None and self.share.first(self._spent(), self.device) >= 60.0 * minutes
 
     def _spent(self) -> float:
         return self.state.spent + time.monotonic() - self._begun
@@ -276,19 +295,22 @@ class _Module(pl.LightningModule):
         total = 0.0
         with torch.no_grad():
             for step in self.validation.in_order():
-                values = to_device(step.batch, self.kind, self.device)
+                low, high = self.share.ends(step.batch.samples)
+                if low == high:
+                    continue
+                values = to_device(self.share.of(step.batch), self.kind, self.device)
                 predicted = self.operator(values).to(self.kind)
                 errors = relative_l2(predicted, values, self.scales, self.hooks.boundary)
                 total += float(errors.mean(dim=1).sum())
         self.operator.train()
-        return total / len(self.validation.samples)
+        return self.share.total(total, self.device) / len(self.validation.samples)
 
     def _save_if_due(self) -> None:
         if time.monotonic() - self._saved >= self.options.checkpoint_seconds:
             self._save()
 
     def _save(self) -> None:
-        if self.hooks.scratch is None:
+        if self.hooks.scratch is None or self.share.rank > 0:
             return
         self.state.seconds += self._lap()
         plain = dict(vars(self.state))

@@ -122,7 +122,7 @@ def _mesh_norm(values: Tensor, batch: Batch) -> Tensor:
     assert mesh is not None
     slopes, measure = on_cells(mesh, values)
     owner, count = mesh.sample[mesh.connectivity[:, 0]], batch.samples
-    extent = torch.stack([(mesh.x.max(0).values - mesh.x.min(0).values).max()]).to(values.dtype)
+    extent = values.new_tensor([mesh.longest()])
     squares = (values**2)[mesh.connectivity].mean(dim=1) + extent**2 * (slopes**2).sum(dim=2)
     volume = _by_sample(measure[:, None], owner, count)
     return _by_sample(squares * measure[:, None], owner, count) / volume

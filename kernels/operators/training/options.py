@@ -20,7 +20,8 @@ class Options:
     gradients together, None for any. patience: epochs without a better validation error after which training
     ends, None: never. keep: the weights of the last epoch, or of the best validation error. max_minutes:
     budget of time, by which the schedule is shortened too: the result then depends on the machine.
-    threads: of torch, None leaves them. checkpoint_seconds: between two checkpoints.
+    threads: of torch in each process, None divides those that it has. checkpoint_seconds: between two
+    checkpoints. devices: over which every batch is divided, a process each.
     """
 
     epochs: int = 100
@@ -39,3 +40,4 @@ class Options:
     keep: Literal["last", "best"] = "last"
     max_minutes: float | None = None
     checkpoint_seconds: float = 60.0
+    devices: int = 1
