@@ -23,6 +23,9 @@ from kernels.operators.spon_spaces import nodal_space
 COARSEST = 4
 """Cells along each axis on the coarsest space."""
 
+_MOST_CELLS = 26
+"""Logarithm to base 2 of the most cells that the finest of the coarse spaces may have, of one sample."""
+
 
 class Round(nn.Module):
     """x + W act(exchange between neighbours + cycle over coarse spaces): (nodes, width) alike."""
@@ -169,4 +172,11 @@ def _check(signature: Signature, settings: SponSettings) -> None:
         raise InputError(
             f"'spon' was given {settings}; expected degree 1 or 2, width, rounds and levels of 1 or more, "
             "processor 'multigrid' or 'message_passing'"
+        )
+    most = _MOST_CELLS // signature.dimension - 1
+    if settings.processor == "multigrid" and settings.levels > most:
+        raise InputError(
+            f"'spon' was asked for levels = {settings.levels}, expected at most {most} in "
+            f"{signature.dimension} dimensions: every level halves the cells of the coarse spaces, and the "
+            "finest would have too many; 3 to 5 levels reach across any mesh"
         )

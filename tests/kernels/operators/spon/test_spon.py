@@ -207,5 +207,12 @@ def test_bad_inputs_are_refused():
     for wrong in ({"width": 0}, {"rounds": 0}, {"levels": 0}, {"degree": 3}, {"processor": "other"}):
         with pytest.raises(InputError, match="expected degree 1 or 2, width, rounds and levels of 1 or more"):
             operator(replace(SMALL, **wrong))
+    for dimension, most in ((1, 25), (2, 12), (3, 7)):
+        many = replace(SMALL, processor="multigrid", levels=90)
+        with pytest.raises(
+            InputError, match=f"levels = 90, expected at most {most} in {dimension} dimensions"
+        ):
+            operator(many, signature=replace(SIGNATURE, dimension=dimension))
+    operator(replace(SMALL, processor="message_passing", levels=90))
     with pytest.raises(InputError, match="outside the mesh"):
         operator().evaluate(np.ones((36, 1)), *warped(5, 0.0), np.array([[3.0, 0.0]]))
