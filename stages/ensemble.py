@@ -67,7 +67,7 @@ def run(config: EnsembleConfig, data: xr.Dataset, split: xr.Dataset, **members: 
     alone is looked at, in blocks; for the pointwise factor at most 4 million points, drawn evenly from the
     samples, are kept. Raises InputError where members differ in family, settings, signature, scales or
     tensors, or share a seed, where the calibration part is empty or too small for every level, or its
-    values are not finite.
+    values or what a member predicts for it are not finite: the member and the samples are named.
     """
     model = joined(members)
     rows = rows_of(data, split, CALIBRATION)
@@ -79,7 +79,8 @@ def run(config: EnsembleConfig, data: xr.Dataset, split: xr.Dataset, **members: 
             "the calibration part more samples in the split"
         )
     with torch_threads(config.threads):
-        floor, pointwise, simultaneous = _factors(data, rows, model, levels, config.bound)
+        floor = _floor(data, rows, model, _called(members))
+        pointwise, simultaneous = _factors(data, rows, model, floor, levels, config.bound)
     left_out = [level for level in config.levels if level not in levels]
     apart = [level for level in levels if len(rows) < least_samples(level)]
     return model.assign(
@@ -163,19 +164,44 @@ def _together(histories: Sequence[np.ndarray]) -> np.ndarray:
     return np.concatenate(padded)
 
 
-def _factors(
-    data: xr.Dataset, rows: np.ndarray, model: xr.Dataset, levels: Sequence[float], bound: Bound
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Floor (outputs,), pointwise and simultaneous factors (levels, outputs).
+def _called(members: Mapping[str, xr.Dataset]) -> list[str]:
+    """What the members of the joined model are called, in the order of their seeds."""
+    named = [(int(seed), name) for name, one in members.items() for seed in one["seed"].values]
+    return [f"{name!r} (seed {seed})" for seed, name in sorted(named)]
 
-    The calibration part is predicted twice: the ratios need the floor, and it is not held in memory.
-    """
-    outputs = model.sizes["output_channel"]
-    sums = np.zeros((2, outputs))
-    for truth, members in _predicted(data, rows, model):
+
+def _floor(data: xr.Dataset, rows: np.ndarray, model: xr.Dataset, called: Sequence[str]) -> np.ndarray:
+    """Floor of the spread (outputs,); raises InputError naming members whose predictions are not finite."""
+    sums = np.zeros((2, model.sizes["output_channel"]))
+    bad: dict[str, list[str]] = {}
+    labels = data["sample_name"].values[rows]
+    for label, (truth, members) in zip(labels, _predicted(data, rows, model), strict=True):
+        wrong = np.flatnonzero(~np.isfinite(members).all(axis=(1, 2)))
+        for i in wrong:
+            bad.setdefault(called[i], []).append(str(label))
+        if bad:
+            continue
         sums[0] += ((truth - members.mean(axis=0)) ** 2).mean(axis=1)
         sums[1] += members.var(axis=0).mean(axis=1)
-    floor = np.array([floor_of_spread(*pair) for pair in (sums / len(rows)).T])
+    if bad:
+        found = (f"{name} for {len(of)} of {len(rows)} samples, such as {of[0]}" for name, of in bad.items())
+        raise InputError(
+            f"members predict values that are not finite for the calibration part: {'; '.join(found)}; "
+            "expected numbers: their training went wrong, train them with a smaller learning_rate or leave "
+            "their seeds out"
+        )
+    return np.array([floor_of_spread(*pair) for pair in (sums / len(rows)).T])
+
+
+def _factors(
+    data: xr.Dataset, rows: np.ndarray, model: xr.Dataset, floor: np.ndarray, levels: Sequence[float],
+    bound: Bound,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """Pointwise and simultaneous factors (levels, outputs).
+
+    The calibration part is predicted a second time: the ratios need the floor, and it is not held in memory.
+    """
+    outputs = len(floor)
     kept: list[list[np.ndarray]] = [[] for _ in range(outputs)]
     largest = np.zeros((outputs, len(rows)))
     draw = np.random.default_rng(0)
@@ -190,7 +216,7 @@ def _factors(
             channel.append(values.copy())
     pointwise = np.array([[pointwise_factor(channel, level, bound) for channel in kept] for level in levels])
     simultaneous = np.array([[simultaneous_factor(one, level) for one in largest] for level in levels])
-    return floor, pointwise, simultaneous
+    return pointwise, simultaneous
 
 
 def _predicted(

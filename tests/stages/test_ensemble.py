@@ -165,6 +165,18 @@ def test_members_that_do_not_belong_together_are_refused(made):
     refuse(two.assign_attrs(signature=moved), "its signature has boundary = periodic, not dirichlet")
 
 
+def test_members_whose_predictions_are_not_finite_are_named_with_the_samples(made):
+    data, split, (one, two, three) = made
+    broken = one.copy(deep=True)
+    broken["weights"] *= 1e30
+    with pytest.raises(
+        InputError,
+        match=r"not finite for the calibration part: 'members.c' \(seed 0\) for 30 of 30 samples, such as "
+        "case_0020; expected numbers: their training went wrong, train them with a smaller",
+    ):
+        STAGE(CONFIG, data=data, split=split, **{"members.a": three, "members.b": two, "members.c": broken})
+
+
 def test_levels_rise():
     with pytest.raises(ValidationError, match="expected rising ones"):
         EnsembleConfig(levels=(0.9, 0.5))
