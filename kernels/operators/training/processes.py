@@ -138,6 +138,8 @@ def _process(rank: int, name: str, devices: tuple[str, ...], threads: int, sende
         _meet(folder, rank, devices)
         with (folder / _TASK).open("rb") as stream:
             function, task = pickle.load(stream)
+        dist.barrier()
+        (folder / _TASK).unlink(missing_ok=True)  # all have it; after a kill nobody would remove it
         report = None if rank or sender is None else lambda *given: sender.send(given)
         result = function(task, report)
         if rank == 0:
