@@ -176,8 +176,7 @@ def _floor(data: xr.Dataset, rows: np.ndarray, model: xr.Dataset, called: Sequen
     bad: dict[str, list[str]] = {}
     labels = data["sample_name"].values[rows]
     for label, (truth, members) in zip(labels, _predicted(data, rows, model), strict=True):
-        wrong = np.flatnonzero(~np.isfinite(members).all(axis=(1, 2)))
-        for i in wrong:
+        for i in map(int, np.flatnonzero(~np.isfinite(members).all(axis=(1, 2)))):
             bad.setdefault(called[i], []).append(str(label))
         if bad:
             continue
