@@ -26,6 +26,9 @@ _SCORES = {
     "mean_error": "integral, %",
 }
 
+_ELSEWHERE = ("relative_h1", "boundary_error")
+"""What is shown at other resolutions beside relative L2."""
+
 
 def pair(mean: float, spread: float, scale: float = 100.0) -> str:
     """Mean ± standard deviation; the mean alone where there is one seed."""
@@ -79,9 +82,7 @@ def candidates(metrics: xr.Dataset) -> str:
         lines = []
         for i, name in enumerate(metrics["candidate"].values):
             one = metrics.isel(candidate=i, quantity=q)
-            values = [
-                pair(*(float(one[v].sel(metric=m)) for v in ("score", "seed_deviation"))) for m in shown
-            ]
+            values = [_with_spread(one, metric) for metric in shown]
             lines.append((css_of(metrics, i), [_called(metrics, i, str(name)), *values, *_costs(one)]))
         content += [_heading(metrics, q), rows_table(head, lines)]
     return "".join(content)
@@ -116,8 +117,8 @@ def _costs(one: xr.Dataset) -> list[str]:
 
 
 def resolutions(metrics: xr.Dataset, others: Mapping[str, xr.Dataset]) -> str:
-    """Relative L2 at other resolutions, beside the interpolated prediction, and its growth; an output after
-    the other.
+    """Errors at other resolutions, relative L2 beside the interpolated prediction's and its growth; an output
+    after the other.
     """
     if not others:
         return ""
@@ -126,7 +127,7 @@ def resolutions(metrics: xr.Dataset, others: Mapping[str, xr.Dataset]) -> str:
             "The models of the table above, asked for grids that they have not seen in training. "
             "Interpolated: what the same model gives at its own resolution, brought to the new grid; a "
             "prediction that is not better than that has gained nothing from the new resolution. Growth: "
-            "error at the new resolution over the error at that of the training. * the model cannot serve "
+            "L² error at the new resolution over that at the training's. * the model cannot serve "
             "the grid, so its interpolated prediction stands in."
         )
     ]
@@ -136,7 +137,9 @@ def resolutions(metrics: xr.Dataset, others: Mapping[str, xr.Dataset]) -> str:
 
 
 def _elsewhere(metrics: xr.Dataset, others: Mapping[str, xr.Dataset], q: int) -> str:
-    head = ("candidate", "grid", "relative L², %", "interpolated, %", "over interpolated", "growth")
+    further = [name for name in _ELSEWHERE if _scored(others, metrics["quantity"].values[q], name)]
+    head = ["candidate", "grid", "relative L², %", "interpolated, %", "over interpolated", "growth"]
+    head += [_SCORES[name] for name in further]
     lines: list[tuple[str, list[str]]] = []
     of = {"quantity": metrics["quantity"].values[q], "metric": "relative_l2"}
     score = metrics["score"].sel(of)
@@ -158,11 +161,24 @@ def _elsewhere(metrics: xr.Dataset, others: Mapping[str, xr.Dataset], q: int) ->
             )
             grid = str(other.attrs.get("points", label.removeprefix("others."))).replace(" x ", " × ")
             growth = error / own if own > 0.0 else np.nan
+            one = other.isel(candidate=i).sel(quantity=of["quantity"])
             lines.append(
                 (css, [_called(other, i, name), grid, pair(error, float(spread[i])), cell,
-                       number(ratio), f"{number(growth)} ×" if np.isfinite(growth) else "–"])
+                       number(ratio), f"{number(growth)} ×" if np.isfinite(growth) else "–",
+                       *(_with_spread(one, metric) for metric in further)])
             )  # fmt: skip
     return rows_table(head, lines, left=(1,))
+
+
+def _scored(others: Mapping[str, xr.Dataset], quantity: str, metric: str) -> bool:
+    """Whether a score is defined for any candidate in any further set."""
+    found = (one["score"].sel(quantity=quantity, metric=metric) for one in others.values())
+    return any(bool(np.isfinite(values).any()) for values in found)
+
+
+def _with_spread(one: xr.Dataset, metric: str) -> str:
+    """A score of one candidate and output, with its deviation over the seeds."""
+    return pair(*(float(one[name].sel(metric=metric)) for name in ("score", "seed_deviation")))
 
 
 def scales(metrics: xr.Dataset, colours: Mapping[str, str]) -> str:

@@ -225,7 +225,7 @@ def _literature(metrics: xr.Dataset) -> list[str]:
 
 STAGE = Stage(
     name="report_operator",
-    version=2,
+    version=3,
     config=ReportOperatorConfig,
     inputs={
         "data": schema("sample_name", optional=("node_count", "cell_count", "x", "connectivity")),

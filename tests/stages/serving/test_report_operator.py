@@ -86,6 +86,7 @@ def test_every_output_is_shown_at_other_resolutions_and_by_scale(toys):
     for name in ("metrics", "others.16"):
         second = inputs[name].copy(deep=True).assign_coords(quantity=["v"])
         second["score"] *= 0.125
+        second["score"].loc[{"metric": "boundary_error"}] = 0.0417
         inputs[name] = xr.concat(
             [inputs[name], second], "quantity", data_vars="minimal", join="outer"
         ).assign_attrs(inputs[name].attrs)
@@ -100,6 +101,12 @@ def test_every_output_is_shown_at_other_resolutions_and_by_scale(toys):
         inputs["others.16"]["score"].sel(quantity="v", candidate="net", metric="relative_l2")
     )
     assert f"<td>{fine:.3g}" in elsewhere
+    for metric, called in (("relative_h1", "relative H¹, %"), ("boundary_error", "boundary, %")):
+        shown = 100.0 * float(inputs["others.16"]["score"].sel(quantity="v", candidate="net", metric=metric))
+        assert f"<td>{shown:.3g}" in elsewhere
+        assert f"<th>{called}</th>" in elsewhere
+    inputs["others.16"]["score"].loc[{"metric": "boundary_error"}] = np.nan
+    assert "boundary, %" not in text_of(inputs).partition("At other resolutions")[2].partition("<h2>")[0]
 
 
 def test_what_was_not_scored_is_said_with_the_reason(toys):
