@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from types import TracebackType
 
@@ -73,12 +74,12 @@ class Runner:
         """Key of the stage's result; computed and published unless it is there already. `label`: what the
         step is called, where it is not the stage's name.
 
-        Raises InputError where an input does not fit, a sample is refused, or the disk is full; the catalog
-        is unchanged.
+        Raises InputError where an input does not fit, a sample is refused, or the disk is full, with the
+        label before its text; the catalog is unchanged.
         """
         key = step_key(stage, config, inputs)
         if not self.catalog.exists(key):
-            with self.alone:
+            with self.alone, _named(label or stage.name, stage):
                 if not self.catalog.exists(key):
                     self._compute(key, stage, config, inputs, label or stage.name)
         if key not in self.computed:
@@ -209,6 +210,17 @@ class Runner:
         datasets = {name: self._open(used) for name, used in job.inputs.items()}
         with threadpool_limits(1, user_api="blas"):
             publish_part(self.catalog, job, datasets)
+
+
+@contextmanager
+def _named(label: str, stage: Stage) -> Iterator[None]:
+    """Errors of a step say which of the stage's steps it is, where there are several."""
+    try:
+        yield
+    except InputError as error:
+        if label == stage.name:
+            raise
+        raise InputError(f"step {label!r}: {error}") from error
 
 
 _runners: dict[Settings, Runner] = {}

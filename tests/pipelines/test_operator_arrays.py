@@ -162,3 +162,11 @@ def test_what_the_section_arrays_may_not_say(tmp_path, old, new, message):
     write_grids(tmp_path)
     with pytest.raises(InputError, match=message):
         planned_keys(load(tmp_path, (GRID + ON_GRIDS).replace(old, new, 1)))
+
+
+def test_a_candidate_whose_training_is_refused_is_named(tmp_path):
+    write_grids(tmp_path)
+    text = (GRID + ON_GRIDS).replace("levels = 2 }", "levels = 9 }")
+    where = settings(project=tmp_path / "project", workers=0, quiet=True)
+    with pytest.raises(InputError, match=r"^step 'train_operator\.net\.0': .*levels"):
+        run_pipeline(load(tmp_path, text), where, prefect=False)

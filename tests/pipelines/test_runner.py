@@ -183,6 +183,15 @@ def test_a_given_scheduler_gives_the_same_numbers(tmp_path, counter, monkeypatch
         chain(runner)
 
 
+def test_a_refused_step_says_which_of_its_stage_it_is(tmp_path):
+    with runner_in(tmp_path / "p") as runner:
+        meshes = runner.step(SOURCE, SourceConfig(), {})
+        with pytest.raises(InputError, match=r"^step 'work\.second\.1': .*case_4"):
+            runner.step(WORK, WorkConfig(refuse="case_4"), {"meshes": meshes}, "work.second.1")
+        with pytest.raises(InputError, match=r"^(?!step).*case_4"):
+            runner.step(WORK, WorkConfig(refuse="case_4"), {"meshes": meshes}, "work")
+
+
 def test_refused_sample_is_named_inline(tmp_path, counter):
     with runner_in(tmp_path / "p") as runner:
         meshes = runner.step(SOURCE, SourceConfig(), {})
