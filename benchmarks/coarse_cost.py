@@ -33,7 +33,7 @@ POINTS, MODES, STEP, DEVELOPED = 64, 25, 0.01, 12.0
 OWN = {"full": 0.01, "kinetic": 0.01, "coarse": 0.02}
 """Steps of runs: the kinetic solver's default, that of the stage `close`; the full grid with 256 angles would
 need shorter ones."""
-CLOSURES = ("quadratic", "natural", "bingham", "local", "strain")
+CLOSURES = ("quadratic", "natural", "bingham", "local", "strain", "gradient")
 
 
 def coarse(name: str, z: np.ndarray, compiled: bool) -> Callable[[], None]:

@@ -1,6 +1,7 @@
 """The one face of all closures in the plane: from the moments that a coarse model has to the one it lacks."""
 
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -49,6 +50,11 @@ class Closure(nn.Module):
     @abstractmethod
     def forward(self, moments: Moments, physics: Physics) -> Tensor:
         """z_4, complex, of the shape of z_2."""
+
+    def frozen(self, physics: Physics) -> Callable[[Moments], Tensor]:
+        """The same rule for who asks often, without gradients, while neither weights nor physics change: what
+        follows from these is made once."""
+        return lambda moments: self(moments, physics)
 
     def isotropic(self, moments: Moments) -> Tensor:
         """g (real), the part of S:A that is along A: c, unless the closure breaks the symmetry of S."""

@@ -1,6 +1,7 @@
 """Rates of change of the coarse model of an active suspension, from the coefficients of its fields."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -114,6 +115,7 @@ class Rates:
         self.iterations = max(counts, default=1)
         self.uniform, self.extrapolate, self._largest = uniform, extrapolate, largest
         self.history: list[Tensor] = []
+        self._frozen: Callable[[Moments], Tensor] | None = None
         self.chebyshev = _coefficients(width, FULL)
         # runs that need fewer solves than others of the batch keep what they have: none depends on another
         own = width.new_tensor(counts).reshape(width.shape)
@@ -222,7 +224,11 @@ class Rates:
     ) -> tuple[Tensor, Tensor]:
         """z_4 and g of the closure; kept: see `Moments`, of this c and z_2."""
         moments = Moments(c, z2, e, self.grid, kept)
-        return self.closure(moments, self.physics), self.closure.isotropic(moments)
+        if torch.is_grad_enabled():
+            return self.closure(moments, self.physics), self.closure.isotropic(moments)
+        if self._frozen is None:
+            self._frozen = self.closure.frozen(self.physics)
+        return self._frozen(moments), self.closure.isotropic(moments)
 
     def _vorticity(self, sigma: Tensor) -> Tensor:
         planes = torch.fft.rfft2(torch.stack((sigma.real, sigma.imag), dim=1))

@@ -1,6 +1,7 @@
 """Pseudo-spectral calculus on a periodic square, with numpy or torch arrays."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 from kernels.fields.box import PeriodicBox
@@ -36,6 +37,13 @@ class PeriodicSquare(PeriodicBox):
     def gradient(self, coefficients: Field) -> tuple[Field, Field]:
         """Coefficients of both first derivatives."""
         return 1j * self.kx * coefficients, 1j * self.ky * coefficients
+
+    @cached_property
+    def curvatures(self) -> Field:
+        """What coefficients are multiplied with for d_x, d_y, d_xx - d_yy, 2 d_xy and the Laplacian of first
+        derivatives, (5, n, n // 2 + 1)."""
+        x, y = 1j * self.kx + 0.0 * self.ky, 1j * self.ky + 0.0 * self.kx
+        return self._stack([x, y, x * x - y * y, 2.0 * x * y, x * x + y * y], 0)
 
     def stokes(self, stress: Field, mask: Field | None = None) -> Flow:
         """Flow of -Lap u + grad q = div Sigma, div u = 0, mean 0, viscosity 1, for the complex deviator of

@@ -62,9 +62,8 @@ def grid_of(family: str, moments: Moments) -> PeriodicSquare:
 def derivatives(q: Tensor, grid: PeriodicSquare) -> Tensor:
     """d_x, d_y, d_xx - d_yy, 2 d_xy, Lap of the real and the imaginary part of q, (5, 2, ..., n, n) real."""
     both = grid.forward(torch.stack((q.real, q.imag)))
-    x, y = grid.gradient(both)
-    (xx, xy), (_, yy) = grid.gradient(x), grid.gradient(y)
-    found: Tensor = grid.backward(torch.stack((x, y, xx - yy, 2.0 * xy, xx + yy)))
+    factors = grid.curvatures.reshape(5, *[1] * (both.dim() - 2), *both.shape[-2:])
+    found: Tensor = grid.backward(both * factors)
     return found
 
 

@@ -1,5 +1,6 @@
 """Learned closures that look at one point, and what all learned closures share."""
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch
@@ -74,8 +75,10 @@ class Neural(Closure):
 
     def forward(self, moments: Moments, physics: Physics) -> Tensor:
         """z_4; without gradients on a processor by the fused kernel where the family has one."""
-        if not torch.is_grad_enabled() and fused.serves(self, moments, physics):
-            return fused.fourth_moment(self, moments, physics)
+        if not torch.is_grad_enabled() and self.family in fused.FAMILIES:
+            made = fused.Frozen(self, physics)
+            if made.serves(moments):
+                return made(moments)
         q = moments.z2 / moments.c
         scalars, terms = self.seen(q, moments)
         weights = self.coefficients(self.inputs(scalars, physics)) / self.term_scale
@@ -87,6 +90,13 @@ class Neural(Closure):
             w = disc.joined(disc.bingham(q), w)
         size = q.real**2 + q.imag**2
         return moments.c * (q * q / size.clamp(min=1.0) + (1.0 - size).clamp(min=0.0) * w)
+
+    def frozen(self, physics: Physics) -> Callable[[Moments], Tensor]:
+        """As `Closure.frozen`, by the fused kernel where the family has one."""
+        if self.family not in fused.FAMILIES:
+            return super().frozen(physics)
+        made = fused.Frozen(self, physics)
+        return lambda moments: made(moments) if made.serves(moments) else self(moments, physics)
 
     def inputs(self, scalars: list[Tensor], physics: Physics) -> Tensor:
         """What the network is given (..., k): invariants and numbers of the physics, standardised."""

@@ -180,7 +180,7 @@ def test_the_fused_pass_gives_the_numbers_of_the_graph(name, depth, base):
     m = fields(points=9, batch=(3,))
     column = torch.tensor([-1.0, -3.0, -5.0], dtype=torch.float64)[:, None, None]
     for physics in (PHYSICS, replace(PHYSICS, alpha=column), Physics(alpha=column, zeta=-column, beta=0.1)):
-        assert fused.serves(closure, m, physics)
+        assert fused.Frozen(closure, physics).serves(m)
         graph, quick = with_and_without_gradients(closure, m, physics)
         assert not torch.equal(graph, torch.zeros_like(graph))
         close(quick, graph, 1e-13)
@@ -188,7 +188,7 @@ def test_the_fused_pass_gives_the_numbers_of_the_graph(name, depth, base):
     graph, quick = with_and_without_gradients(closure, conjugate)
     close(quick, graph, 1e-13)
     points = replace(PHYSICS, alpha=torch.linspace(-5, -1, 9, dtype=torch.float64).expand(3, 9, 9))
-    assert not fused.serves(closure, m, points)
+    assert not fused.Frozen(closure, points).serves(m)
 
 
 def test_the_paper_contracts_to_its_tensor_basis():
