@@ -19,7 +19,8 @@ def provenance_key(keys: Mapping[str, str]) -> str:
 def publish_provenance(runner: Runner, keys: Mapping[str, str]) -> str:
     """Publish the provenance of published steps; the timings are those of the runs that made them.
 
-    Variables on `step`: stage, key, stage_version, started, seconds, host, code_version, inputs, literature.
+    Variables on `step`: label, of the step in its pipeline, stage, key, stage_version, started, seconds,
+    host, code_version, inputs, literature.
     """
     if runner.catalog.exists(provenance_key(keys)):
         return provenance_key(keys)
@@ -35,6 +36,7 @@ def publish_provenance(runner: Runner, keys: Mapping[str, str]) -> str:
             ("code_version", "code"),
         )
     }
+    data["label"] = _text([*keys])
     data["seconds"] = xr.Variable(("step",), np.array([row["seconds"] for row in rows]), {"units": "s"})
     data["bytes"] = xr.Variable(("step",), np.array([row["bytes"] for row in rows], dtype=np.int64))
     data["inputs"] = _text([", ".join(f"{n}={k}" for n, k in row["inputs"].items()) for row in rows])

@@ -12,7 +12,7 @@ from stages.base import Stage, StageConfig, schema
 from stages.evaluate import ROWS
 from stages.evaluate import table as metrics_table
 from stages.ragged import offsets, sample_names
-from stages.report_page import folded, items, note, page, section, table
+from stages.report_page import folded, items, lineage, note, page, section, table
 from stages.variables import OK, TEST, TRAIN
 
 LITERATURE = (
@@ -86,7 +86,7 @@ def run(
         section("Morphing", _morphing(morphed)),
         section("Failed and refused cases", _refused(meshes, metrics)),
         section("Limits of validity", _limits(model, predictions)),
-        section("Timings and lineage", _lineage(provenance)),
+        section("Timings and lineage", lineage(provenance)),
         section("Literature", items(LITERATURE)),
     ]
     text = page(config.title, _lead(meshes, metrics, model), sections)
@@ -339,20 +339,9 @@ def _limits(model: xr.Dataset, predictions: xr.Dataset) -> str:
     return items(said) + (folded("Training range of every input", ranges) if ranges else "")
 
 
-def _lineage(provenance: xr.Dataset) -> str:
-    seconds = provenance["seconds"].values.astype(float)
-    rows = [
-        (str(stage), f"{s:.1f}", str(key))
-        for stage, key, s in zip(provenance["stage"].values, provenance["key"].values, seconds, strict=True)
-    ]
-    rows.append(("total", f"{np.nansum(seconds):.1f}", ""))
-    facts = [f"{name}: {value}" for name, value in provenance.attrs.items()]
-    return table(("stage", "seconds", "catalog key"), rows, (2,)) + items(facts)
-
-
 STAGE = Stage(
     name="report",
-    version=2,
+    version=3,
     config=ReportConfig,
     inputs={
         "meshes": schema(

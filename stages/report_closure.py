@@ -37,8 +37,7 @@ from stages._report_closure_tables import (
 )
 from stages._report_figures import number
 from stages.base import Stage, StageConfig, schema
-from stages.report_operator import lineage
-from stages.report_page import folded, items, note, page, section
+from stages.report_page import folded, items, lineage, note, page, section
 from stages.variables import MOMENTS
 
 UNTRAINED = ("bingham", "quadratic", "natural")
@@ -232,7 +231,7 @@ def _limits(metrics: xr.Dataset, runs: Sequence[xr.Dataset]) -> list[str]:
 
 STAGE = Stage(
     name="report_closure",
-    version=2,
+    version=3,
     config=ReportClosureConfig,
     inputs={
         "truth": schema("sample_name", *MOMENTS),

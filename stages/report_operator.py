@@ -14,7 +14,7 @@ from stages._report_operator_pictures import pictures
 from stages._report_operator_tables import BASELINES, candidates, intervals, pair, resolutions, scales
 from stages.base import Stage, StageConfig, schema
 from stages.parts import PART_NAMES
-from stages.report_page import items, page, section, table
+from stages.report_page import items, lineage, page, section, table
 
 LITERATURE = {
     "mgno": "J. He, X. Liu, J. Xu: MgNO: Efficient parameterization of linear operators via multigrid. ICLR "
@@ -207,16 +207,6 @@ def _limits(data: xr.Dataset, metrics: xr.Dataset, others: Mapping[str, xr.Datas
     return items(said) + table(("variable", "role", "units", "axes"), rows, (1, 2, 3))
 
 
-def lineage(provenance: xr.Dataset) -> str:
-    """Steps with their times and keys, and what else is known of the run."""
-    seconds = np.asarray(provenance["seconds"].values, dtype=np.float64)
-    steps = zip(provenance["stage"].values, seconds, provenance["key"].values, strict=True)
-    rows = [(str(stage), f"{s:.1f}", str(key)) for stage, s, key in steps]
-    rows.append(("total", f"{np.nansum(seconds):.1f}", ""))
-    facts = [f"{name}: {value}" for name, value in provenance.attrs.items()]
-    return table(("stage", "seconds", "catalog key"), rows, (2,)) + items(facts)
-
-
 def _literature(metrics: xr.Dataset) -> list[str]:
     families = dict.fromkeys(str(name) for name in metrics["family"].values)
     cited = [LITERATURE[name] for name in families if name in LITERATURE]
@@ -225,7 +215,7 @@ def _literature(metrics: xr.Dataset) -> list[str]:
 
 STAGE = Stage(
     name="report_operator",
-    version=3,
+    version=4,
     config=ReportOperatorConfig,
     inputs={
         "data": schema("sample_name", optional=("node_count", "cell_count", "x", "connectivity")),

@@ -3,6 +3,9 @@
 from collections.abc import Iterable, Sequence
 from html import escape
 
+import numpy as np
+import xarray as xr
+
 STYLE = """
 :root { --ink: #24303c; --soft: #5d6b79; --line: #dde3e9; --accent: #1f6fb2; }
 * { box-sizing: border-box; }
@@ -96,3 +99,14 @@ def items(texts: Iterable[str]) -> str:
 def folded(summary: str, content: str) -> str:
     """Content behind a line that opens it."""
     return f"<details><summary>{escape(summary)}</summary>{content}</details>"
+
+
+def lineage(provenance: xr.Dataset) -> str:
+    """Steps by their labels with their times and keys, and what else is known of the run."""
+    seconds = np.asarray(provenance["seconds"].values, dtype=np.float64)
+    labels = provenance["label" if "label" in provenance else "stage"].values
+    steps = zip(labels, seconds, provenance["key"].values, strict=True)
+    rows = [(str(label), f"{s:.1f}", str(key)) for label, s, key in steps]
+    rows.append(("total", f"{np.nansum(seconds):.1f}", ""))
+    facts = [f"{name}: {value}" for name, value in provenance.attrs.items()]
+    return table(("step", "seconds", "catalog key"), rows, (2,)) + items(facts)

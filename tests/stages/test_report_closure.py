@@ -64,6 +64,7 @@ def inputs() -> dict[str, xr.Dataset]:
     provenance = xr.Dataset(
         {
             "stage": (("step",), np.array(["moments", "close"])),
+            "label": (("step",), np.array(["moments", "close.strain.0"])),
             "key": (("step",), np.array(["moments-1a2b", "close-3c4d"])),
             "seconds": (("step",), np.array([12.25, 3.5])),
         },
@@ -96,6 +97,7 @@ def test_the_page_is_whole_and_needs_no_other_file(page):
         assert title in said, title
     assert "nan" not in said.lower().split()
     assert "close-3c4d" in said
+    assert "close.strain.0" in said
     assert "Crosses: points of training runs." in said
     assert text.count('stroke="#5d6b79"') == 2 * 2  # two training points on each of two maps
 
