@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 BLOCK = 64
 MAP = planar.MAP
 _FAST = {"contract", "reassoc", "nsz", "arcp"}
+_LARGE = 1e15
+"""Beyond it x / sqrt(1 + x^2) is 1 to rounding, and squares would leave the range of single precision."""
 
 
 FAMILIES = ("local", "strain", "gradient")
@@ -183,7 +185,8 @@ def _inverse_root(s):
 def _activate(y):
     for j in range(y.shape[0]):
         for i in range(BLOCK):
-            y[j, i] *= _inverse_root(1.0 + y[j, i] * y[j, i])
+            x = min(max(y[j, i], -_LARGE), _LARGE)
+            y[j, i] = x * _inverse_root(1.0 + x * x)
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)
@@ -213,6 +216,7 @@ def _placed(frame, x, y, d, wide, series, out, c, begin, count):
             ur, ui, wr, wi = d[0, i], d[1, i], d[2, i], d[3, i]
             vr += pr * d[6, i] - pi * d[7, i] + y[5, i] * (ur * wr - ui * wi) + g * d[4, i]
             vi += pr * d[7, i] + pi * d[6, i] + y[5, i] * (ur * wi + ui * wr) + g * d[5, i]
+        vr, vi = min(max(vr, -_LARGE), _LARGE), min(max(vi, -_LARGE), _LARGE)
         size = _inverse_root(1.0 + vr * vr + vi * vi)
         vr, vi = vr * size, vi * size
         ar, ai = h[i] * sr, h[i] * si

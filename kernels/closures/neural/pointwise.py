@@ -92,8 +92,8 @@ class Neural(Closure):
         return moments.c * (q * q / size.clamp(min=1.0) + (1.0 - size).clamp(min=0.0) * w)
 
     def frozen(self, physics: Physics) -> Callable[[Moments], Tensor]:
-        """As `Closure.frozen`, by the fused kernel where the family has one."""
-        if self.family not in fused.FAMILIES:
+        """As `Closure.frozen`, by the fused kernel where the family has one and the rule is this class's."""
+        if self.family not in fused.FAMILIES or type(self).forward is not Neural.forward:
             return super().frozen(physics)
         made = fused.Frozen(self, physics)
         return lambda moments: made(moments) if made.serves(moments) else self(moments, physics)
