@@ -1,12 +1,14 @@
 """Estimated alpha and zeta from moments with 5 % noise: errors, and how often the intervals cover.
 
     python benchmarks/closures/estimation.py FOLDER [--cases 6] [--source own kinetic] [--observed D Du]
-                                             [--points 32] [--window 1.0] [--model MODEL.pickle]
+                                             [--conditions 4] [--points 32] [--window 1.0] [--windows 6]
+                                             [--model MODEL.pickle]
 
 own: data of the coarse model itself with the Bingham closure, so the closure is exact and 95 % intervals
 must cover 95 %. kinetic: data of the kinetic model, estimated through the Bingham closure or that of MODEL
 (as plane.py keeps them), whose error biases the estimate. Every case is another initial state and another
-draw of the noise. Results are kept in FOLDER, so a run that was stopped goes on.
+draw of the noise. Where a condition has five cases or more each is also calibrated by the others. Results are
+kept in FOLDER, so a run that was stopped goes on.
 """
 
 import argparse
@@ -28,12 +30,13 @@ from kernels.closures.families import build
 from kernels.closures.physics import Physics
 from stages.base import variable
 from stages.closure_fields import NUMBERS, Fields, variables_of
-from stages.infer_parameters import STAGE, InferParametersConfig
+from stages.infer_parameters import STAGE, InferParametersConfig, _calibrated, _ratios, fewest
 from stages.variables import OK
 
 CONDITIONS = [(-3.0, 1.0), (-1.0, 2.0), (-5.0, 0.5), (-2.0, 3.0)]
 EVERY, FRAMES, STEP = 0.25, 30, 0.05
 NOISE = 0.05
+CALIBRATED = ("estimate", "deviation", "interval_low", "interval_high", "covariance")
 
 
 def own(alpha: float, zeta: float, seed: int, points: int) -> xr.Dataset:
@@ -71,6 +74,7 @@ def main() -> None:
     parser.add_argument("--conditions", type=int, default=len(CONDITIONS), help="the first so many")
     parser.add_argument("--points", type=int, default=32)
     parser.add_argument("--window", type=float, default=1.0)
+    parser.add_argument("--windows", type=int, default=6)
     parser.add_argument("--model", type=Path)
     given = parser.parse_args()
     torch.set_num_threads(1)
@@ -91,7 +95,7 @@ def one(
 ) -> xr.Dataset:  # fmt: skip
     name = "bingham" if given.model is None else given.model.stem
     config = InferParametersConfig(
-        observed=tuple(observed), noise=NOISE, noise_seed=seed, windows=6, window=given.window,
+        observed=tuple(observed), noise=NOISE, noise_seed=seed, windows=given.windows, window=given.window,
         points=given.points, time_step=STEP, threads=1,
     )  # fmt: skip
     text = repr((source, alpha, zeta, seed, name, config.model_dump_json()))
@@ -143,7 +147,28 @@ def table(results: list[tuple[float, float, xr.Dataset]]) -> str:
                 f"{len(found) - len(good)}"
             )
     lines.append(f"intervals that cover: {total[0]} of {total[1]}")
+    for point in dict.fromkeys((a, z) for a, z, _ in results):
+        lines += calibrated(point, [one for a, z, one in results if (a, z) == point])
     return "\n".join(lines)
+
+
+def calibrated(point: tuple[float, float], found: list[xr.Dataset]) -> list[str]:
+    """Errors and coverage at a condition, every case calibrated by the others."""
+    good, errors, inside = [one for one in found if int(one["status"].values[0]) == OK], [], []
+    if len(good) <= fewest(("alpha", "zeta")):
+        return []
+    for i, one in enumerate(good):
+        ratios = _ratios(InferParametersConfig(), xr.concat([*good[:i], *good[i + 1 :]], "sample"))
+        assert ratios is not None
+        own = _calibrated(InferParametersConfig(), {name: one[name].values[0] for name in CALIBRATED}, ratios)
+        errors.append(100.0 * np.abs(own["estimate"] / point - 1.0))
+        inside.append((own["interval_low"] <= point) & (point <= own["interval_high"]))
+    worst, count = np.max(errors, axis=0), np.sum(inside, axis=0)
+    return [
+        f"{point[0]:6g} {point[1]:5g} {name:>6} calibrated by the others: worst {worst[k]:.2f} %, cover "
+        f"{count[k]}/{len(good)}"
+        for k, name in enumerate(("alpha", "zeta"))
+    ]
 
 
 if __name__ == "__main__":
