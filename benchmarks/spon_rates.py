@@ -6,7 +6,10 @@ function against the exact solution, by quadrature, so it holds the error of the
 which is printed beside it (at the nodes, after Adam and then L-BFGS in float64 on fixed samples).
 One network serves both degrees: they differ in how its nodal values are decoded.
 
-    OMP_NUM_THREADS=1 python benchmarks/spon_rates.py [seeds] [steps of Adam] [of L-BFGS]   1 1000 1500
+    OMP_NUM_THREADS=1 python benchmarks/spon_rates.py [seeds] [Adam steps] [L-BFGS steps] [linear]
+                                                      1       1000         1500           1
+
+linear 0: gelu on all channels, without the half that passes activations as it is.
 """
 
 import sys
@@ -61,11 +64,12 @@ def batch(x: np.ndarray, cells: np.ndarray, weights: np.ndarray, name: str) -> B
 
 
 def trained(
-    x: np.ndarray, cells: np.ndarray, seed: int, steps: int, polish: int, degrees: tuple[int, ...] = (1, 2)
-) -> list[float]:
+    x: np.ndarray, cells: np.ndarray, seed: int, steps: int, polish: int, degrees: tuple[int, ...] = (1, 2),
+    linear: bool = True,
+) -> list[float]:  # fmt: skip
     """Relative L2 and H1 errors, degree by degree, and last the relative error at the nodes."""
     random = np.random.default_rng(seed)
-    settings = SponSettings(width=24, rounds=2, levels=2)
+    settings = SponSettings(width=24, rounds=2, levels=2, linear=linear)
     model = build("spon", SIGNATURE, settings, seed)
     optimiser = torch.optim.Adam(model.parameters(), lr=5e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 5e-3, total_steps=steps, pct_start=0.2)
@@ -119,7 +123,7 @@ def _relative(space: Space, u: np.ndarray, zero: np.ndarray, c: np.ndarray) -> t
     )
 
 
-def main(seeds: int = 1, steps: int = 1000, polish: int = 1500) -> None:
+def main(seeds: int = 1, steps: int = 1000, polish: int = 1500, linear: int = 1) -> None:
     """Table of errors, and rates from one mesh to the next."""
     torch.set_num_threads(1)
     print("cells    P1 L2 rate     P1 H1 rate     P2 L2 rate     P2 H1 rate  learning")
@@ -128,7 +132,9 @@ def main(seeds: int = 1, steps: int = 1000, polish: int = 1500) -> None:
         line = np.linspace(0.0, 1.0, cells + 1)
         mesh = skfem.MeshTri.init_tensor(line, line)
         x, connectivity = mesh.p.T.copy(), mesh.t.T.astype(np.int64)
-        now = np.mean([trained(x, connectivity, s, steps, polish) for s in range(seeds)], axis=0)
+        now = np.mean(
+            [trained(x, connectivity, s, steps, polish, linear=bool(linear)) for s in range(seeds)], axis=0
+        )
         rates = np.log2(before / now)
         columns = [f"{e:.2e} {r:5.2f}" for e, r in zip(now[:4], rates[:4], strict=True)]
         print(f"{cells:5d} {'  '.join(columns)}  {now[4]:.2e}", flush=True)
